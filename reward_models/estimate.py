@@ -1,0 +1,84 @@
+"""From the scores of the members to one reward: what an ensemble believes, and how sure it is.
+
+One convention: axis 0 is the members, higher is better, and every conservative reward is at most the mean. The
+entropic one is the general case: the mean is its limit for a large temperature, the minimum for a small one, and
+mean - variance / (2 b) its expansion to second order.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reward_models.errors import InvalidInput, NonFinite
+
+
+@dataclass(frozen=True, eq=False)
+class RewardEstimate:
+    """Scores of K members for a batch of sequences. Raises NonFinite if one is not finite, InvalidInput if K is 0."""
+
+    members: Float[Tensor, "members sequences"]
+    """Each member's score; members must be centred for the spread to mean something."""
+
+    def __post_init__(self) -> None:
+        if self.members.ndim != 2 or self.members.shape[0] == 0:
+            raise InvalidInput(f"member scores have shape {tuple(self.members.shape)}; expected (members, sequences)")
+        if not bool(torch.isfinite(self.members).all()):
+            raise NonFinite("a member's score is not finite; look at the features it was given, then refit")
+
+    @property
+    def mean(self) -> Float[Tensor, " sequences"]:
+        """(1/K) sum_k r_k: the reward for reports."""
+        return self.members.mean(dim=0)
+
+    @property
+    def variance(self) -> Float[Tensor, " sequences"]:
+        """Population variance (1/K) sum_k (r_k - mean)^2, divided by K and not K - 1 (Coste et al. 2024)."""
+        return self.members.var(dim=0, correction=0)
+
+    @property
+    def spread(self) -> Float[Tensor, " sequences"]:
+        """Square root of the population variance."""
+        return self.variance.sqrt()
+
+    @property
+    def min(self) -> Float[Tensor, " sequences"]:
+        """min_k r_k: worst-case optimisation, WCO (Coste et al. 2024)."""
+        return self.members.amin(dim=0)
+
+    def uwo(self, penalty: float) -> Float[Tensor, " sequences"]:
+        """Uncertainty-weighted optimisation  mean - penalty * variance (Coste et al. 2024 use 0.1 to 0.5).
+
+        Can fall below the lowest member; `entropic` cannot. Raises InvalidInput if the penalty is negative.
+        """
+        return self.mean - _at_least_zero(penalty, name="penalty") * self.variance
+
+    def lower(self, deviations: float) -> Float[Tensor, " sequences"]:
+        """Lower confidence bound  mean - deviations * spread. Raises InvalidInput if deviations is negative."""
+        return self.mean - _at_least_zero(deviations, name="deviations") * self.spread
+
+    def entropic(self, temperature: float) -> Float[Tensor, " sequences"]:
+        """Entropic reward  -b log (1/K) sum_k exp(-r_k / b), with b the temperature in units of reward.
+
+        The worst mean reward that an adversary reaches who may reweigh the members at a price of b per nat of
+        KL(weights || uniform). Between `min` and `mean`, and rising with b. Raises InvalidInput unless b is positive
+        and finite.
+        """
+        if not (math.isfinite(temperature) and temperature > 0.0):
+            raise InvalidInput(
+                f"temperature is {temperature}; give a positive finite number, or use the limits `min` and `mean`"
+            )
+        # Around the mean and in float64, so that a large temperature does not multiply a rounding error.
+        deviation = self.members.double() - self.members.double().mean(dim=0)
+        log_mean = torch.logsumexp(-deviation / temperature, dim=0) - math.log(self.members.shape[0])
+        return (self.members.double().mean(dim=0) - temperature * log_mean).to(self.members.dtype)
+
+
+def _at_least_zero(value: float, *, name: str) -> float:
+    if not (math.isfinite(value) and value >= 0.0):
+        raise InvalidInput(
+            f"{name} is {value}; give a finite number that is at least 0, which keeps the reward conservative"
+        )
+    return value
