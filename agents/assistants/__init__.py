@@ -1,0 +1,1 @@
+"""Agents put to work for a rater: each file is one way to help."""

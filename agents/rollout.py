@@ -1,0 +1,290 @@
+"""Prompts to completions: one path for sampling, greedy decoding, reading given texts, and rollouts with exact KL.
+
+Sequences stand in prompt order, `group` per prompt: sequence s belongs to prompt s // group. Completions are padded on
+the right; the mask is True on the tokens that count, the end-of-sequence token among them. Sampling is pure: no
+temperature, no truncation of the distribution, so the log-probabilities are those of the policy itself.
+
+Everything runs under the caller's autocast context, and logits become float32 before any softmax. A text that is
+tokenised again may have other tokens than the sampled ones (a policy can spell a word in several ways); `rollout` reads
+the sampled tokens, `trace` reads texts.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor
+
+from agents.divergence import entropy, exact_kl
+from agents.policy import Policy
+from agents.shared_prompt import Decoder, Prefill, completion_pass, prefill
+from reward_models.errors import InvalidInput, NonFinite
+from reward_models.trace import CompletionTrace
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Completions drawn from a policy."""
+
+    prompts: tuple[str, ...]
+    """One per group."""
+    prompt_tokens: tuple[tuple[int, ...], ...]
+    """The prompts as the policy reads them."""
+    group: int
+    """Completions per prompt."""
+    tokens: Int[Tensor, "sequences time"]
+    """Completion tokens, the padding token where the mask is False."""
+    mask: Bool[Tensor, "sequences time"]
+    """True on tokens the policy chose, the end-of-sequence token included."""
+    log_probabilities: Float[Tensor, "sequences time"]
+    """log of the probability with which each token was drawn, in nats; 0 where the mask is False."""
+    completions: tuple[str, ...]
+    """The texts, without the end-of-sequence token."""
+    distributions: Float[Tensor, "sequences time vocabulary"] | None
+    """Log-probabilities of the whole vocabulary at every step, if they were asked for."""
+
+    def __len__(self) -> int:
+        """Number of sequences."""
+        return len(self.completions)
+
+
+@dataclass(frozen=True, eq=False)
+class Rollouts:
+    """Samples, and what the reference says about them."""
+
+    samples: Samples
+    kl: Float[Tensor, "sequences time"]
+    """Exact KL(policy || reference) of the next-token distributions in nats; 0 where the mask is False."""
+    entropy: Float[Tensor, "sequences time"]
+    """Entropy of the policy's next-token distribution in nats; 0 where the mask is False."""
+    reference: CompletionTrace
+    """The reference's pass over the completions: what a reward model reads."""
+    reference_logits: Float[Tensor, "sequences time vocabulary"]
+    """At position t the reference's logits that predict completion token t."""
+
+
+@torch.no_grad()
+def sample(
+    policy: Policy,
+    prompts: Sequence[str],
+    *,
+    group: int,
+    max_new_tokens: int,
+    generator: torch.Generator,
+    keep_distributions: bool = False,
+    shared: Prefill | None = None,
+) -> Samples:
+    """Draw `group` completions of each prompt, each until end-of-sequence or `max_new_tokens` tokens.
+
+    One uniform number per token is drawn from `generator` for all tokens at once, and inverted through the cumulative
+    distribution in float64; the same generator state gives the same completions. `shared` may hand in a prefill of the
+    same prompts by the same weights. Raises `InvalidInput` on prompts that do not fit the model's context and
+    `NonFinite` if the policy's logits are.
+    """
+    prompt_tokens = encode_prompts(policy, prompts, group=group, max_new_tokens=max_new_tokens)
+    shared = prefill(policy.model, prompt_tokens, pad_id=policy.pad_id) if shared is None else shared.detach()
+    shape = (len(prompts) * group, max_new_tokens)
+    uniform = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64).to(policy.device)
+    chosen: list[Tensor] = []
+    kept: list[Tensor] = []
+
+    def draw(logits: Tensor, time: int) -> Tensor:
+        distribution = torch.log_softmax(logits, dim=-1)
+        token = inverse_cumulative(distribution, uniform[:, time])
+        chosen.append(distribution.gather(1, token[:, None])[:, 0])
+        if keep_distributions:
+            kept.append(distribution)
+        return token
+
+    tokens, mask = _decode(policy, shared, draw, group=group, max_new_tokens=max_new_tokens)
+    log_probabilities = torch.stack(chosen, dim=1).masked_fill(~mask, 0.0)
+    if not bool(log_probabilities.isfinite().all()):
+        raise NonFinite("The policy's logits became NaN or infinite while sampling; go back to earlier weights.")
+    return Samples(
+        prompts=tuple(prompts),
+        prompt_tokens=prompt_tokens,
+        group=group,
+        tokens=tokens,
+        mask=mask,
+        log_probabilities=log_probabilities,
+        completions=_texts(policy, tokens, mask),
+        distributions=torch.stack(kept, dim=1) if keep_distributions else None,
+    )
+
+
+@torch.no_grad()
+def greedy(policy: Policy, prompts: Sequence[str], max_new_tokens: int, *, chunk: int = 16) -> tuple[str, ...]:
+    """The completion of each prompt that takes the likeliest token at every step, in the order of the prompts.
+
+    Prompts are decoded `chunk` at a time, those of similar length together. Raises `InvalidInput` as `sample` does.
+    """
+    prompt_tokens = encode_prompts(policy, prompts, group=1, max_new_tokens=max_new_tokens)
+    texts = [""] * len(prompts)
+    for rows in _by_length(prompt_tokens, chunk):
+        shared = prefill(policy.model, [prompt_tokens[row] for row in rows], pad_id=policy.pad_id)
+        tokens, mask = _decode(policy, shared, _likeliest, group=1, max_new_tokens=max_new_tokens)
+        for row, text in zip(rows, _texts(policy, tokens, mask), strict=True):
+            texts[row] = text
+    return tuple(texts)
+
+
+@torch.no_grad()
+def trace(
+    policy: Policy, prompts: Sequence[str], completions: Sequence[Sequence[str]], *, chunk: int = 16
+) -> CompletionTrace:
+    """What `policy` (usually a reference) makes of given completions, an equal number of them for every prompt.
+
+    Row p G + g of the answer is completion g of prompt p; log-probabilities and hidden states are 0 on padding. Works
+    through `chunk` prompts at a time, those of similar length together. Raises `InvalidInput` on ragged completions.
+    """
+    groups = {len(texts) for texts in completions}
+    if len(prompts) != len(completions) or len(groups) != 1 or 0 in groups:
+        raise InvalidInput(
+            f"trace needs, for each of the {len(prompts)} prompts, the same number (at least one) of completions; got "
+            f"{len(completions)} lists of sizes {sorted(groups)}. Call it once for each size."
+        )
+    group = groups.pop()
+    encoded = [policy.encode_completion(text) for texts in completions for text in texts]
+    tokens, mask = _right_pad(encoded, pad_id=policy.pad_id, device=policy.device)
+    prompt_tokens = encode_prompts(policy, prompts, group=group, max_new_tokens=tokens.shape[1])
+    log_probabilities = torch.zeros(tokens.shape, device=policy.device)
+    hidden = torch.zeros(*tokens.shape, policy.model.config.hidden_size, device=policy.device)
+    for rows in _by_length(prompt_tokens, chunk):
+        places = torch.tensor([row * group + member for row in rows for member in range(group)], device=policy.device)
+        time = int(mask[places].sum(dim=1).max())
+        part = tokens[places, :time]
+        shared = prefill(policy.model, [prompt_tokens[row] for row in rows], pad_id=policy.pad_id)
+        seen = completion_pass(policy.model, shared, part, group=group)
+        log_probabilities[places, :time] = token_log_probabilities(seen.logits, part)
+        hidden[places, :time] = seen.hidden
+    return CompletionTrace(
+        log_probabilities=log_probabilities.masked_fill(~mask, 0.0),
+        hidden=hidden.masked_fill(~mask[..., None], 0.0),
+        mask=mask,
+    )
+
+
+@torch.no_grad()
+def rollout(
+    policy: Policy,
+    reference: Policy,
+    prompts: Sequence[str],
+    *,
+    group: int,
+    max_new_tokens: int,
+    generator: torch.Generator,
+    shared: Prefill | None = None,
+) -> Rollouts:
+    """Sample from the policy and read the samples with the reference: one sampling pass, one reference pass.
+
+    Both must have one vocabulary. Arguments and errors are those of `sample`.
+    """
+    samples = sample(
+        policy,
+        prompts,
+        group=group,
+        max_new_tokens=max_new_tokens,
+        generator=generator,
+        keep_distributions=True,
+        shared=shared,
+    )
+    read = prefill(reference.model, samples.prompt_tokens, pad_id=reference.pad_id)
+    seen = completion_pass(reference.model, read, samples.tokens, group=group)
+    assert samples.distributions is not None  # they were asked for above
+    off = ~samples.mask
+    return Rollouts(
+        samples=samples,
+        kl=exact_kl(samples.distributions, seen.logits).masked_fill(off, 0.0),
+        entropy=entropy(samples.distributions).masked_fill(off, 0.0),
+        reference=CompletionTrace(
+            log_probabilities=token_log_probabilities(seen.logits, samples.tokens).masked_fill(off, 0.0),
+            hidden=seen.hidden.masked_fill(off[..., None], 0.0),
+            mask=samples.mask,
+        ),
+        reference_logits=seen.logits,
+    )
+
+
+def encode_prompts(
+    policy: Policy, prompts: Sequence[str], *, group: int, max_new_tokens: int
+) -> tuple[tuple[int, ...], ...]:
+    """Tokens of each prompt; `InvalidInput` if there is none, or one does not fit the context with its completion."""
+    if not prompts or group < 1 or max_new_tokens < 1:
+        raise InvalidInput(
+            f"Needed: at least one prompt, group >= 1 and max_new_tokens >= 1; got {len(prompts)} prompts, group "
+            f"{group}, max_new_tokens {max_new_tokens}."
+        )
+    tokens = tuple(tuple(policy.encode_prompt(prompt)) for prompt in prompts)
+    context = getattr(policy.model.config, "max_position_embeddings", None)
+    longest = max(len(prompt) for prompt in tokens)
+    if context is not None and longest + max_new_tokens > context:
+        raise InvalidInput(
+            f"A prompt of {longest} tokens and {max_new_tokens} new ones do not fit the model's context of {context}; "
+            "shorten the prompt, or brief its parts."
+        )
+    return tokens
+
+
+def token_log_probabilities(
+    logits: Float[Tensor, "*batch vocabulary"], tokens: Int[Tensor, "*batch"]
+) -> Float[Tensor, "*batch"]:
+    """The log-softmax of the logits at the given tokens, in nats, in float32."""
+    return torch.log_softmax(logits.float(), dim=-1).gather(-1, tokens[..., None])[..., 0]
+
+
+def inverse_cumulative(
+    log_probabilities: Float[Tensor, "sequences vocabulary"], uniform: Float64[Tensor, " sequences"]
+) -> Int[Tensor, " sequences"]:
+    """The first token whose cumulative probability exceeds a uniform number in [0, 1); never one of probability 0."""
+    cumulative = log_probabilities.double().exp().cumsum(dim=-1)
+    threshold = uniform[:, None] * cumulative[:, -1:]
+    last = log_probabilities.shape[-1] - 1
+    return torch.searchsorted(cumulative, threshold, right=True)[:, 0].clamp(max=last)
+
+
+def _likeliest(logits: Tensor, time: int) -> Tensor:
+    return logits.argmax(dim=-1)
+
+
+def _decode(
+    policy: Policy, shared: Prefill, choose: Callable[[Tensor, int], Tensor], *, group: int, max_new_tokens: int
+) -> tuple[Int[Tensor, "sequences time"], Bool[Tensor, "sequences time"]]:
+    """Tokens as `choose(logits, time)` picks them, and their mask; ends early once all completions have ended."""
+    decoder = Decoder(policy.model, shared, group=group, max_new_tokens=max_new_tokens)
+    logits = shared.next_logits.repeat_interleave(group, dim=0)
+    ended = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
+    tokens: list[Tensor] = []
+    mask: list[Tensor] = []
+    for time in range(max_new_tokens):
+        token = choose(logits, time).masked_fill(ended, policy.pad_id)
+        tokens.append(token)
+        mask.append(~ended)
+        ended = ended | (token == policy.eos_id)
+        if bool(ended.all()) or time + 1 == max_new_tokens:
+            break
+        logits = decoder.step(token)
+    return torch.stack(tokens, dim=1), torch.stack(mask, dim=1)
+
+
+def _texts(policy: Policy, tokens: Tensor, mask: Tensor) -> tuple[str, ...]:
+    return tuple(
+        policy.decode(row[: int(length)]) for row, length in zip(tokens.tolist(), mask.sum(dim=1), strict=True)
+    )
+
+
+def _by_length(prompt_tokens: Sequence[Sequence[int]], chunk: int) -> Iterator[list[int]]:
+    """Prompt numbers, `chunk` at a time, those of similar length together, so that little padding is computed."""
+    order = sorted(range(len(prompt_tokens)), key=lambda row: len(prompt_tokens[row]))
+    for begin in range(0, len(order), chunk):
+        yield order[begin : begin + chunk]
+
+
+def _right_pad(
+    sequences: Sequence[Sequence[int]], *, pad_id: int, device: torch.device
+) -> tuple[Int[Tensor, "sequences time"], Bool[Tensor, "sequences time"]]:
+    time = max(len(sequence) for sequence in sequences)
+    tokens = torch.tensor([[*sequence, *[pad_id] * (time - len(sequence))] for sequence in sequences])
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    mask = torch.arange(time) < lengths[:, None]
+    return tokens.to(device), mask.to(device)
