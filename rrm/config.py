@@ -1,0 +1,171 @@
+"""One validated configuration: `run.toml` in the run folder, flags on top.
+
+Each section is a frozen model and each key has one sentence that says what it does; the commented `run.toml` and the
+page `docs/configuration.md` are both written from these sentences. An unknown key is refused, never ignored.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
+
+from rrm.errors import ConfigurationError
+
+FILE_NAME = "run.toml"
+"""Name of the configuration inside a run folder."""
+
+Feature = Literal["likelihood", "summed_hidden", "mean_hidden", "last_hidden"]
+"""What a reward head can read of a completion's pass through the base model."""
+
+Conservative = Literal["mean", "min", "lower", "entropic", "uwo"]
+"""How the scores of the members become the one reward that an agent is trained on."""
+
+
+class Section(BaseModel):
+    """What all sections have in common: strict types, no unknown keys, no change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class RunSection(Section):
+    """The run as a whole."""
+
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Every random choice of the run follows from this number.")
+    task: Literal["shiftlog"] = Field(default="shiftlog", description="The task whose documents are briefed.")
+    levels: int = Field(
+        default=3, ge=1, le=8, description="How many levels the recursion climbs; level 0 is judged without help."
+    )
+    threads: int = Field(
+        default=0, ge=0, le=1024, description="Threads that torch may use; 0 takes as many as the machine offers."
+    )
+
+
+class SamplingSection(Section):
+    """Documents and the completions sampled for them, at each level."""
+
+    train_documents: int = Field(
+        default=300, ge=2, description="Documents that agents are trained on and that training comparisons come from."
+    )
+    validation_documents: int = Field(
+        default=80, ge=2, description="Documents kept for held-out judgements; none is ever trained on."
+    )
+    test_documents: int = Field(default=200, ge=2, description="Documents that only reports use.")
+    completions_per_document: int = Field(
+        default=4, ge=2, le=64, description="Completions sampled for a document; comparisons are pairs of them."
+    )
+    max_new_tokens: int = Field(default=64, ge=1, le=4096, description="Longest completion, in tokens.")
+
+
+class JudgingSection(Section):
+    """Who judges, how much, and with what help."""
+
+    rater: Literal["simulated", "people", "assistant"] = Field(
+        default="simulated",
+        description="Who answers: the simulated rater at once, people when they come, or (a control) the aids alone.",
+    )
+    judgements_per_round: int = Field(
+        default=600, ge=4, description="Judged comparisons that a round's reward model is fitted on."
+    )
+    validation_judgements: int = Field(
+        default=150, ge=2, description="Held-out judgements for temperature and for choices inside a round."
+    )
+    promotion_judgements: int = Field(
+        default=150, ge=2, description="Held-out judgements between a new agent and the one before it."
+    )
+    reading_budget: int | None = Field(
+        default=None,
+        ge=1,
+        description="Words that the simulated rater can read for one comparison; left out: the task's.",
+    )
+    aid: Literal["part-briefs", "none"] = Field(
+        default="part-briefs", description="What the assistant of the level below shows to the rater from level 1 on."
+    )
+    assistant: Literal["trained", "base"] = Field(
+        default="trained", description="Who helps: the agent that stands a level below, or (a control) the untrained base."
+    )
+
+
+class RewardSection(Section):
+    """The ensemble of reward models."""
+
+    members: int = Field(
+        default=5, ge=1, le=64, description="Members of the ensemble; their spread is the uncertainty."
+    )
+    features: Annotated[tuple[Feature, ...], Strict(False)] = Field(
+        default=("likelihood", "summed_hidden"),
+        min_length=1,
+        description="What the heads read of a completion: likelihood, summed_hidden, mean_hidden, last_hidden.",
+    )
+    rater_error: float = Field(
+        default=0.1, ge=0, lt=1, description="Assumed share of blind answers: a label p is read as (1 - e) p + e / 2."
+    )
+    conservative: Conservative = Field(
+        default="lower",
+        description="How members become one training reward: mean, min, lower (mean - c spread), entropic, uwo.",
+    )
+    coefficient: float = Field(
+        default=0.5, ge=0, description="The c of lower, the b of entropic, the lambda of uwo; mean and min have none."
+    )
+
+    @field_validator("features")
+    @classmethod
+    def _each_once(cls, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
+        if len(set(features)) != len(features):
+            raise ValueError("name each feature once")
+        return features
+
+    @model_validator(mode="after")
+    def _entropic_needs_a_coefficient(self) -> "RewardSection":
+        if self.conservative == "entropic" and self.coefficient == 0:
+            raise ValueError("'entropic' divides by its coefficient, so that must be above 0; 'mean' is its limit at 0")
+        return self
+
+
+class AgentSection(Section):
+    """The agent and its training: RLOO with an exact KL penalty towards the base."""
+
+    steps: int = Field(default=80, ge=1, description="Optimisation steps of one agent.")
+    prompts_per_step: int = Field(default=12, ge=1, description="Documents in one step.")
+    group: int = Field(
+        default=8, ge=2, le=256, description="Completions per document in a step; each is compared with the others."
+    )
+    learning_rate: float = Field(default=3e-4, gt=0, le=1, description="Step size of AdamW.")
+    beta: float = Field(
+        default=0.1,
+        ge=0,
+        description="Price of one nat of KL(agent || base); higher keeps the agent nearer to the base.",
+    )
+    checkpoint_every: int = Field(
+        default=10, ge=1, description="Steps between checkpoints, the most that a kill can cost."
+    )
+    bf16: bool = Field(default=False, description="Compute in bfloat16; faster on a GPU, results differ slightly.")
+
+
+class RoundsSection(Section):
+    """How rounds follow each other."""
+
+    rounds_per_level: int = Field(default=1, ge=1, le=64, description="Rounds at a level before the next level starts.")
+    promotion: Literal["automatic", "ask"] = Field(
+        default="automatic",
+        description="Whether held-out judgements alone promote an agent, or a person is asked as well.",
+    )
+
+
+class Configuration(Section):
+    """Everything that can be set for a run."""
+
+    run: RunSection = RunSection()
+    sampling: SamplingSection = SamplingSection()
+    judging: JudgingSection = JudgingSection()
+    reward: RewardSection = RewardSection()
+    agent: AgentSection = AgentSection()
+    rounds: RoundsSection = RoundsSection()
+
+
+def section_models() -> dict[str, type[Section]]:
+    """The sections by name, in the order in which the file has them."""
+    models: dict[str, type[Section]] = {}
+    for name, field in Configuration.model_fields.items():
+        if not (isinstance(field.annotation, type) and issubclass(field.annotation, Section)):
+            raise ConfigurationError(f"section {name} is not a Section")
+        models[name] = field.annotation
+    return models

@@ -1,0 +1,1 @@
+"""Judging: comparisons are leased to people and simulated raters, who answer alone and then with aids."""

@@ -1,0 +1,88 @@
+"""Raters that answer at once: the simulated reader, and the assistant by itself."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+from rrm.judging.reader import TEMPERATURE, aids_prefer, read
+from rrm.tasks.document import Document
+from rrm.tasks.task import AbstractTask
+
+
+@dataclass(frozen=True)
+class Question:
+    """A comparison as it is put to a rater. It names neither the arm, nor who wrote what, nor which agent helps."""
+
+    document: Document
+    first: str
+    second: str
+    aids: tuple[str, ...] | None = None
+    """What the assistant shows; None while nothing is shown."""
+    more_to_come: bool = False
+    """Whether an aid will be shown after this answer, within the same budget."""
+
+    def swap(self) -> "Question":
+        """The same question with the completions exchanged."""
+        return Question(self.document, self.second, self.first, self.aids, self.more_to_come)
+
+
+class AbstractRater(ABC):
+    """Somebody who prefers the first completion with a known probability."""
+
+    id: str
+    """Names the rater in the store."""
+
+    @abstractmethod
+    def probability(self, question: Question) -> float:
+        """Chance in [0, 1] that the answer is `first`; swapping the completions gives one minus it."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, object]:
+        """What the store keeps of the rater."""
+
+
+@final
+class SimulatedReader(AbstractRater):
+    """Reads within one budget of words; see `rrm.judging.reader` for the rule."""
+
+    id = "reader"
+
+    def __init__(self, task: AbstractTask, *, budget: int | None = None) -> None:
+        self._task = task
+        self._budget = task.reading_budget if budget is None else budget
+
+    def probability(self, question: Question) -> float:
+        """From what the reader perceives after the briefs, the aids and as much of the source as the budget allows."""
+        return read(
+            self._task,
+            question.document,
+            question.first,
+            question.second,
+            aids=question.aids,
+            budget=self._budget,
+            skim=question.more_to_come,
+        ).probability
+
+    def settings(self) -> dict[str, object]:
+        """Budget in words and the temperature of the answers."""
+        return {"budget": self._budget, "temperature": TEMPERATURE}
+
+
+@final
+class AssistantAlone(AbstractRater):
+    """Decides by the aids alone, without a reader and without the source: a control, not a way to judge."""
+
+    id = "assistant-alone"
+
+    def __init__(self, task: AbstractTask) -> None:
+        self._task = task
+
+    def probability(self, question: Question) -> float:
+        """1, 0.5 or 0: which completion has more claims that the aids support. Without aids there is nothing to go by."""
+        if question.aids is None:
+            return 0.5
+        return aids_prefer(self._task, question.first, question.second, aids=question.aids)
+
+    def settings(self) -> dict[str, object]:
+        """Nothing can be set."""
+        return {}

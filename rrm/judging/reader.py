@@ -1,0 +1,128 @@
+"""The simulated reader: one rule for every arm and every level.
+
+The reader has one budget of words for a comparison. It reads both briefs, then the aids if there are any, then spends
+what is left on source entries: those that are cited and disputed first, then those that are cited, then the others in
+order. A claim it did not get to is believed; with aids at hand, a claim that none of them supports counts for nothing
+until the source has been read. An event it did not read is not missed. Its answer is Bernoulli in the difference it
+perceives. It sees texts, never the gold utility, the arm or the level of the agent that helps.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from rrm.tasks.document import Document, count_words
+from rrm.tasks.task import AbstractTask, Claim
+
+TEMPERATURE = 0.1
+"""Perceived difference, in value per expected claim, at which the better brief is chosen with probability 0.73."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reader made of a comparison."""
+
+    difference: float
+    """Perceived value of the first brief less that of the second."""
+    words: int
+    """Words read; at most the budget, unless the briefs alone exceed it."""
+    entries: int
+    """Source entries read."""
+
+    @property
+    def probability(self) -> float:
+        """Chance that the reader answers `first`."""
+        return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, self.difference / TEMPERATURE))))
+
+
+def verified_quotes(task: AbstractTask, document: Document, aids: Sequence[str]) -> dict[Claim, bool]:
+    """What the aids cite, each marked by the system: does the source say exactly this? Briefs are never marked."""
+    facts = {entry.claim for entry in task.entries(document)}
+    return {claim: claim in facts for aid in aids for claim in task.claims(aid)}
+
+
+def read(
+    task: AbstractTask,
+    document: Document,
+    first: str,
+    second: str,
+    *,
+    aids: Sequence[str] | None,
+    budget: int,
+    skim: bool = False,
+) -> Reading:
+    """Read a comparison within the budget. `skim` stops after the two briefs (the answer before an aid is seen)."""
+    briefs = (task.claims(first), task.claims(second))
+    spent = count_words(first) + count_words(second)
+    beliefs: dict[Claim, bool] = {}
+    if aids is not None:
+        quotes = verified_quotes(task, document, aids)
+        spent += sum(count_words(aid) for aid in aids)
+        beliefs.update(quotes)
+    entries_read = 0
+    if not skim:
+        facts = {entry.claim.key: entry for entry in task.entries(document)}
+        for key in _reading_order(briefs, beliefs, tuple(facts), aided=aids is not None):
+            # A number that the source does not have is found out at a glance.
+            cost = facts[key].words if key in facts else 0
+            if spent + cost > budget:
+                break
+            spent += cost
+            entries_read += key in facts
+            for claim in (*briefs[0], *briefs[1]):
+                if claim.key == key:
+                    beliefs[claim] = key in facts and facts[key].claim == claim
+    # Without aids everything is believed that was not found out; with aids only what they support.
+    values = [_perceived(task, document.height, brief, beliefs, trusting=aids is None) for brief in briefs]
+    return Reading(difference=values[0] - values[1], words=spent, entries=entries_read)
+
+
+def aids_prefer(task: AbstractTask, first: str, second: str, *, aids: Sequence[str]) -> float:
+    """The comparison decided by the aids alone: 1 if they support more claims of the first, 0 of the second, else 0.5.
+
+    No rater, no source, and so no verification: this is what the assistant by itself would say.
+    """
+    supported = {claim for aid in aids for claim in task.claims(aid)}
+    counts = [sum(claim in supported for claim in set(task.claims(brief))) for brief in (first, second)]
+    return 0.5 if counts[0] == counts[1] else float(counts[0] > counts[1])
+
+
+def coin(*, seed: int, rater: str, comparison: str, stage: str) -> float:
+    """A number in [0, 1) that belongs to one rater's answer, so that answers do not depend on the order of asking."""
+    digest = sha256(f"{seed}/{rater}/{comparison}/{stage}".encode()).digest()
+    return int.from_bytes(digest[:7], "big") / 2.0**56
+
+
+def _reading_order(
+    briefs: tuple[tuple[Claim, ...], tuple[Claim, ...]],
+    quotes: dict[Claim, bool],
+    keys: tuple[str, ...],
+    *,
+    aided: bool,
+) -> list[str]:
+    """Keys of source entries: cited and disputed, then cited and not yet verified, then the rest; each in source order.
+
+    Alone, a claim is disputed if only one of the two briefs makes it; with aids, if no aid cites it.
+    """
+    shared = set(briefs[0]) & set(briefs[1])
+    claims = [claim for claim in (*briefs[0], *briefs[1]) if claim not in quotes]
+    disputed = {claim.key for claim in claims if aided or claim not in shared}
+    cited = {claim.key for claim in claims} - disputed
+    unknown = [key for key in dict.fromkeys(claim.key for claim in claims) if key not in keys]
+    return [
+        *unknown,
+        *(key for key in keys if key in disputed),
+        *(key for key in keys if key in cited),
+        *(key for key in keys if key not in disputed | cited),
+    ]
+
+
+def _perceived(
+    task: AbstractTask, level: int, brief: tuple[Claim, ...], beliefs: dict[Claim, bool], *, trusting: bool
+) -> float:
+    held = [claim for claim in dict.fromkeys(brief) if beliefs.get(claim, trusting)]
+    found_out = sum(not beliefs.get(claim, True) for claim in brief)
+    return task.value(
+        level=level, true_weights=[claim.weight for claim in held], invented=float(found_out), claims=len(brief)
+    )

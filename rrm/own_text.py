@@ -1,0 +1,79 @@
+"""A run's agents and reward models put to work on one's own text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.rollout import sample, trace
+from reward_models.errors import InvalidInput
+from reward_models.estimate import RewardEstimate
+from reward_models.features import extract
+from rrm.errors import RunError
+from rrm.opening import open_workbench
+from rrm.steps.optimising import conservative
+from rrm.store import ArtifactKind, artifacts
+from rrm.tasks.document import Document
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Briefs of one text."""
+
+    text: str
+    agent: str
+    """Which agent wrote them: the promoted one of the level, or `base`."""
+    completions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the reward model of a level thinks of one completion."""
+
+    completion: str
+    mean: float
+    """Mean score of the members, in logits of being preferred."""
+    spread: float
+    """Standard deviation between the members."""
+    conservative: float
+    """The reward that training would see."""
+
+
+def generate(folder: Path, texts: Sequence[str], *, level: int, count: int, seed: int) -> list[Generated]:
+    """`count` briefs of each text by the agent that stands at the level. Raises InvalidInput for an empty text."""
+    _check_texts(texts)
+    with open_workbench(folder, exclusive=False) as bench:
+        agent = bench.incumbent(level)
+        samples = sample(
+            bench.policy(agent),
+            [bench.task.prompt(Document(id="own", title="", text=text)) for text in texts],
+            group=count,
+            max_new_tokens=bench.config.sampling.max_new_tokens,
+            generator=bench.generator("own-text", seed),
+        )
+        written = samples.completions
+        return [Generated(text, agent, written[row * count : (row + 1) * count]) for row, text in enumerate(texts)]
+
+
+def score(folder: Path, text: str, completions: Sequence[str], *, level: int) -> list[Scored]:
+    """Score completions of a text with the last reward model of the level. Raises RunError if it has none yet."""
+    _check_texts([text])
+    if not completions:
+        raise InvalidInput("There is no completion to score; give at least one.")
+    with open_workbench(folder, exclusive=False) as bench:
+        fitted = artifacts(bench.run, kind=ArtifactKind.REWARD_MODEL, level=level)
+        if not fitted:
+            raise RunError(f"Level {level} has no reward model yet; play its round first with `rrm round {folder}`.")
+        ensemble = bench.ensemble(level, fitted[-1].round)
+        seen = trace(bench.base, [bench.task.prompt(Document(id="own", title="", text=text))], [list(completions)])
+        estimate = RewardEstimate(ensemble.scores(extract(seen, ensemble.feature_names)))
+        training = conservative(estimate, bench.config.reward)
+        return [
+            Scored(completion, float(estimate.mean[row]), float(estimate.spread[row]), float(training[row]))
+            for row, completion in enumerate(completions)
+        ]
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    for place, text in enumerate(texts, 1):
+        if not text.strip():
+            raise InvalidInput(f"Text {place} of {len(texts)} is empty; give some text to brief.")

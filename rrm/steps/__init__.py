@@ -1,0 +1,1 @@
+"""The steps of a round, one file each: sample, select, assist, judge, fit, optimise, evaluate, promote."""

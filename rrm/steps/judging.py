@@ -1,0 +1,87 @@
+"""Judge: raters answer the comparisons of a round, the simulated ones at once, people in their own time."""
+
+from collections.abc import Mapping, Sequence
+
+from rrm.judging.queue import answer_many, draw_many
+from rrm.judging.raters import AbstractRater, Question
+from rrm.judging.reader import coin
+from rrm.store import (
+    Answer,
+    Choice,
+    Leased,
+    Purpose,
+    Rater,
+    RaterKind,
+    Stage,
+    aids_for_many,
+    document,
+    judgement_counts,
+    put_rater,
+    utc_now,
+)
+from rrm.tasks.task import Split
+from rrm.workbench import Workbench
+
+BATCH = 100
+"""Comparisons drawn and answered in one transaction."""
+
+
+def missing_judgements(bench: Workbench, *, level: int, round: int, purposes: Sequence[Purpose]) -> int:
+    """How many final answers the comparisons of these purposes still wait for."""
+    final = bench.final_stage(level)
+    return sum(
+        max(0, count.needed - count.given)
+        for count in judgement_counts(bench.run)
+        if count.level == level and count.round == round and count.purpose in purposes and count.stage is final
+    )
+
+
+def judge(
+    bench: Workbench, rater: AbstractRater, *, level: int, round: int, purposes: Sequence[Purpose]
+) -> Mapping[str, object]:
+    """Let a rater that answers at once go through the queue, by the functions that a person's page goes through."""
+    put_rater(bench.run, Rater(id=rater.id, name=rater.id, kind=RaterKind.SIMULATED, settings=rater.settings()))
+    bench.progress.start("judge", missing_judgements(bench, level=level, round=round, purposes=purposes))
+    given = 0
+    for purpose in purposes:
+        while True:
+            with bench.run.transaction():
+                leased = draw_many(
+                    bench.run,
+                    rater_id=rater.id,
+                    level=level,
+                    round=round,
+                    purpose=purpose,
+                    count=BATCH,
+                    now=utc_now(),
+                    resume=True,
+                )
+                if not leased:
+                    break
+                answer_many(bench.run, _answers(bench, rater, leased), now=utc_now())
+            given += len(leased)
+            bench.progress.advance(len(leased))
+    bench.progress.finish()
+    return {"rater": rater.id}
+
+
+def _answers(bench: Workbench, rater: AbstractRater, leased: Sequence[Leased]) -> list[Answer]:
+    aids = aids_for_many(bench.run, [lease.comparison.id for lease in leased])
+    answers: list[Answer] = []
+    for lease in leased:
+        stored = document(bench.run, lease.comparison.document_id)
+        source = bench.task.document(split=Split(stored.split), level=stored.level, index=stored.position)
+        aided = lease.comparison.aids_planned
+        alone = Question(source, lease.first_text, lease.second_text, more_to_come=aided)
+        answers.append(_answer(bench, rater, lease, alone, Stage.ALONE))
+        if aided:
+            texts = tuple(aid.text for aid in aids[lease.comparison.id])
+            helped = Question(source, lease.first_text, lease.second_text, aids=texts)
+            answers.append(_answer(bench, rater, lease, helped, Stage.AIDED))
+    return answers
+
+
+def _answer(bench: Workbench, rater: AbstractRater, lease: Leased, question: Question, stage: Stage) -> Answer:
+    drawn = coin(seed=bench.seed, rater=rater.id, comparison=lease.comparison.id, stage=stage.value)
+    choice = Choice.FIRST if drawn < rater.probability(question) else Choice.SECOND
+    return Answer(lease_id=lease.lease_id, stage=stage, choice=choice)

@@ -1,0 +1,32 @@
+"""How far a run has come: judgements given and needed."""
+
+from rrm.store.records import JudgementCount
+from rrm.store.rows import to_record
+from rrm.store.run import Run
+from rrm.store.transaction import rows
+
+_COUNTS = """
+WITH needed AS (
+    SELECT level, round, purpose, 'alone' AS stage, sum(raters_planned) AS number FROM comparisons
+    GROUP BY level, round, purpose
+    UNION ALL
+    SELECT level, round, purpose, 'aided', sum(raters_planned) FROM comparisons WHERE aids_planned = 1
+    GROUP BY level, round, purpose
+), given AS (
+    SELECT level, round, purpose, stage, count(*) AS number
+    FROM live_judgements JOIN comparisons ON comparisons.id = comparison_id
+    WHERE repeat = 0 GROUP BY level, round, purpose, stage
+)
+SELECT needed.level, needed.round, needed.purpose, needed.stage,
+    coalesce(given.number, 0) AS given, needed.number AS needed
+FROM needed LEFT JOIN given USING (level, round, purpose, stage)
+ORDER BY needed.level, needed.round, needed.purpose, needed.stage DESC
+"""
+
+
+def judgement_counts(run: Run) -> list[JudgementCount]:
+    """For each level, round, purpose and stage: the judgements that count, and those that are planned.
+
+    Repeat checks are not counted. `given` exceeds `needed` where an answer came after its lease had run out.
+    """
+    return [to_record(JudgementCount, row) for row in rows(run.database, _COUNTS)]

@@ -1,0 +1,1 @@
+"""The embedded task: shift logs of a plant, briefed at three heights."""

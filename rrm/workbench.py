@@ -1,0 +1,127 @@
+"""What the steps of a round work with, and how one step is done exactly once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+
+from agents.policy import Policy
+from reward_models.ensemble import Ensemble
+from rrm.config import Configuration
+from rrm.errors import RunCorrupt
+from rrm.judging.raters import AbstractRater
+from rrm.progress import AbstractProgress
+from rrm.store import (
+    Artifact,
+    Run,
+    Stage,
+    artifact,
+    begin_step,
+    fail_step,
+    finish_step,
+    promoted_agent,
+    step_key,
+    utc_now,
+)
+from rrm.tasks.document import Document
+from rrm.tasks.task import AbstractTask, Split, documents
+
+BASE = "base"
+"""The agent id of the base policy in the store; every other agent id is that of an artifact."""
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """A run with everything that its steps need; made by `rrm.opening.open_workbench`."""
+
+    run: Run
+    task: AbstractTask
+    config: Configuration
+    base: Policy
+    """The base policy: where agents start, and the reference of their KL."""
+    rater: AbstractRater | None
+    """Who answers at once; None where people answer in their own time."""
+    progress: AbstractProgress
+
+    @property
+    def seed(self) -> int:
+        """The number every random choice of the run follows from."""
+        return self.config.run.seed
+
+    def generator(self, *names: object) -> torch.Generator:
+        """Randomness for one purpose, independent of what ran before."""
+        return torch.Generator().manual_seed(self.seed_of(*names))
+
+    def seed_of(self, *names: object) -> int:
+        """A number in [0, 2**63) for one purpose."""
+        text = "/".join(str(name) for name in (self.seed, *names))
+        return int.from_bytes(sha256(text.encode()).digest()[:8], "big") >> 1
+
+    def documents(self, *, split: Split, level: int, count: int, first: int = 0) -> tuple[Document, ...]:
+        """Documents of the task at this level."""
+        return documents(self.task, split=split, level=level, count=count, first=first)
+
+    def policy(self, agent_id: str) -> Policy:
+        """The base policy, or a trained agent read from the run's folder."""
+        if agent_id == BASE:
+            return self.base
+        policy = Policy.load(self.run.folder / artifact(self.run, agent_id).folder)
+        policy.model.to(self.base.device)
+        return policy
+
+    def incumbent(self, level: int) -> str:
+        """Id of the agent that stands at this level now: the promoted one, or the base."""
+        promoted = promoted_agent(self.run, level)
+        return promoted.id if promoted is not None else BASE
+
+    def assistant(self, level: int) -> str | None:
+        """Id of the agent that helps to judge this level: the one that stands a level below. None without help."""
+        if level == 0 or self.config.judging.aid == "none":
+            return None
+        return BASE if self.config.judging.assistant == "base" else self.incumbent(level - 1)
+
+    def final_stage(self, level: int) -> Stage:
+        """The stage whose answer counts at this level: after the aid where there is one."""
+        return Stage.ALONE if self.assistant(level) is None else Stage.AIDED
+
+    def reward_model(self, level: int, round: int) -> Artifact:
+        """The reward model fitted in this round."""
+        return artifact(self.run, artifact_id("reward-model", level, round))
+
+    def ensemble(self, level: int, round: int) -> Ensemble:
+        """The reward model of this round, read from the run's folder."""
+        return Ensemble.load(self.run.folder / self.reward_model(level, round).folder)
+
+    def model_folder(self, identifier: str) -> Path:
+        """Where an artifact of the run lies."""
+        return self.run.models / identifier
+
+
+def artifact_id(kind: str, level: int, round: int) -> str:
+    """Name of what a round makes: `agent-1-0` is the agent of level 1, round 0."""
+    return f"{kind}-{level}-{round}"
+
+
+def once(
+    bench: Workbench, *, level: int, round: int, name: str, work: Callable[[str], Mapping[str, object]]
+) -> Mapping[str, object]:
+    """Do a step unless it is done, and return its result.
+
+    `work` gets the step's key. It must be idempotent: a process killed inside it does it again from the start (or from
+    its own checkpoint), and ends with the same result.
+    """
+    step = begin_step(bench.run, level=level, round=round, name=name, now=utc_now())
+    if step.finished:
+        if step.result is None:
+            raise RunCorrupt(f"Step {step.key} is marked finished but has no result; run `rrm verify` on this folder.")
+        return step.result
+    key = step_key(level=level, round=round, name=name)
+    try:
+        result = work(key)
+    except Exception as error:
+        fail_step(bench.run, key, f"{type(error).__name__}: {error}", now=utc_now())
+        raise
+    finish_step(bench.run, key, result, now=utc_now())
+    return result
