@@ -1,0 +1,1 @@
+"""People: the command line, and what it shows while work goes on."""
