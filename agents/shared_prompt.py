@@ -170,13 +170,15 @@ class _ReservedLayer(DynamicLayer):
         super().__init__()  # type: ignore[no-untyped-call]
         prompts, heads, self.filled, _ = keys.shape
         length = self.filled + room
-        # Rotary positions make the keys float32 under autocast while the values stay bfloat16. Attention would cast
-        # all keys down at every token, so they are kept in the type of the values from the start.
-        self.key_room = values.new_empty(prompts, heads, length, keys.shape[3])
-        self.value_room = values.new_empty(prompts, heads, length, values.shape[3])
+        # Rotary positions make keys float32 under autocast. Attention would cast all of them down at every token, so
+        # they are kept in the type it computes in from the start.
+        kind = keys.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else values.dtype
+        self.key_room = keys.new_empty(prompts, heads, length, keys.shape[3], dtype=dtype)
+        self.value_room = values.new_empty(prompts, heads, length, values.shape[3], dtype=dtype)
         self.key_room[:, :, : self.filled] = keys
         self.value_room[:, :, : self.filled] = values
-        self.dtype, self.device, self.is_initialized = values.dtype, values.device, True
+        self.dtype, self.device, self.is_initialized = dtype, values.device, True
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
         """Append in place and return views of what is filled."""

@@ -49,7 +49,7 @@ def main(*, logs: int = 150, steps: int = 40) -> dict[str, float]:
     )
     print(f"{record.comparisons} judgements; held-out accuracy {record.held_out_after.accuracy:.2f}")
 
-    # 4. Train: more reward, and no further from the base than the reward is worth. Where the heads disagree, it is less.
+    # 4. Train: more reward, but no further from the base than it is worth. Where the heads disagree, it is lower.
     def reward(rollouts: Rollouts) -> torch.Tensor:
         return RewardEstimate(ensemble.score_trace(rollouts.reference)).lower(0.5)
 

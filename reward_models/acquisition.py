@@ -59,7 +59,7 @@ def select(
     _check(scores_first, scores_second, count=count, method=method, random_share=random_share)
     candidates = scores_first.shape[1]
     order = torch.randperm(candidates, generator=generator).tolist()
-    # Rounded before the ceiling: 0.1 * 30 is a little more than 3 in binary.
+    # Rounded before the ceiling: 0.07 * 100 is a little more than 7 in binary.
     drawn = count if method == "random" else math.ceil(round(random_share * count, 9))
     chosen = [Selected(index=index, reason="random") for index in order[:drawn]]
     if drawn < count:

@@ -13,7 +13,7 @@ from rrm.errors import ConfigurationError
 FILE_NAME = "run.toml"
 """Name of the configuration inside a run folder."""
 
-Feature = Literal["likelihood", "summed_hidden", "mean_hidden", "last_hidden"]
+Feature = Literal["likelihood_statistics", "summed_hidden", "mean_hidden", "last_hidden"]
 """What a reward head can read of a completion's pass through the base model."""
 
 Conservative = Literal["mean", "min", "lower", "entropic", "uwo"]
@@ -91,9 +91,9 @@ class RewardSection(Section):
         default=5, ge=1, le=64, description="Members of the ensemble; their spread is the uncertainty."
     )
     features: Annotated[tuple[Feature, ...], Strict(False)] = Field(
-        default=("likelihood", "summed_hidden"),
+        default=("likelihood_statistics", "summed_hidden"),
         min_length=1,
-        description="What the heads read of a completion: likelihood, summed_hidden, mean_hidden, last_hidden.",
+        description="What the heads read of a completion: likelihood_statistics, summed_hidden, mean_hidden, last_hidden.",
     )
     rater_error: float = Field(
         default=0.1, ge=0, lt=1, description="Assumed share of blind answers: a label p is read as (1 - e) p + e / 2."

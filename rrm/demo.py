@@ -13,8 +13,9 @@ from rrm.starting import start_run
 
 def demo(folder: Path, *, seed: int, overrides: Sequence[str], progress: AbstractProgress) -> Report:
     """Climb all levels with the simulated rater and write the report. The same call again resumes where it stopped."""
+    settings = [f"run.seed={seed}", *overrides]
     if not (folder / FILE_NAME).exists():
-        start_run(folder, [f"run.seed={seed}", *overrides])
-    with open_workbench(folder, progress=progress) as bench:
+        start_run(folder, settings)
+    with open_workbench(folder, overrides=settings, progress=progress) as bench:
         climb(bench)
         return write_report(bench)

@@ -81,6 +81,7 @@ def write_report(bench: Workbench) -> Report:
     done = [level for level in range(bench.config.run.levels) if round_is_over(bench, level=level, round=last)]
     if not done:
         raise RunError(f"No level of {bench.run.folder} is finished yet; play its rounds first with `rrm round`.")
+    bench.progress.note("Report")
     report = Report(
         folder=bench.run.folder / FOLDER,
         levels=tuple(measure_level(bench, level=level) for level in done),

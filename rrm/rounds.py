@@ -45,13 +45,10 @@ class RoundResult:
     """Judgements that people still have to give before the round can go on; 0 when nothing waits for them."""
     waiting_for_decision: bool
     """Whether a person has to approve or refuse the promotion."""
+    finished: bool
+    """Whether the round is over: its agent was promoted or refused."""
     steps: Mapping[str, Mapping[str, object]]
     """Result of every finished step by its name."""
-
-    @property
-    def finished(self) -> bool:
-        """Whether the round is over."""
-        return not self.waiting and not self.waiting_for_decision
 
 
 def play_round(bench: Workbench, *, level: int, round: int, until: str = "promote") -> RoundResult:
@@ -63,6 +60,8 @@ def play_round(bench: Workbench, *, level: int, round: int, until: str = "promot
     if until not in STEPS:
         raise ConfigurationError(f"There is no step {until!r}; a round has {', '.join(STEPS)}.")
     waiting = 0
+    if not round_is_over(bench, level=level, round=round):
+        bench.progress.note(f"Level {level}, round {round}")
     for name in STEPS[: STEPS.index(until) + 1]:
         waiting = _missing_from_people(bench, name, level=level, round=round)
         if waiting:
@@ -73,8 +72,15 @@ def play_round(bench: Workbench, *, level: int, round: int, until: str = "promot
         for name in STEPS
         if (result := step_result(bench.run, step_key(level=level, round=round, name=name))) is not None
     }
-    undecided = "promote" in done and not round_is_over(bench, level=level, round=round)
-    return RoundResult(level=level, round=round, waiting=waiting, waiting_for_decision=undecided, steps=done)
+    over = round_is_over(bench, level=level, round=round)
+    return RoundResult(
+        level=level,
+        round=round,
+        waiting=waiting,
+        waiting_for_decision="promote" in done and not over,
+        finished=over,
+        steps=done,
+    )
 
 
 def climb(bench: Workbench) -> list[RoundResult]:

@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,10 +12,12 @@ import pytest
 from typer.main import get_command
 
 from rrm.config import section_models
+from rrm.store import Run
 from ui.cli import app
 
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+SQL = re.compile(r"^```sql\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SKIPPED = {".venv", ".cache", "runs", "build", "node_modules"}
 
 
@@ -80,6 +84,19 @@ def test_every_setting_is_documented(repository: Path) -> None:
         for key, field in model.model_fields.items():
             assert f"| `{key}` |" in section
             assert field.description and field.description in section
+
+
+def test_every_table_of_a_run_is_documented(repository: Path, tmp_path: Path) -> None:
+    Run.create(tmp_path, seed=0, configuration={}, now="2026-01-02T12:00:00Z").close()
+    page = (repository / "docs" / "run-folder.md").read_text("utf-8")
+    listed = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    with closing(sqlite3.connect(tmp_path / "run.db")) as connection:
+        kept = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
+        assert sorted(listed) == sorted(name for (name,) in connection.execute(kept))
+        examples = SQL.findall(page)
+        assert len(examples) >= 5
+        for example in examples:
+            connection.execute(example)
 
 
 def test_links_lead_somewhere(repository: Path) -> None:

@@ -1,10 +1,10 @@
 """Raters that answer at once: the simulated reader, and the assistant by itself."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
-from rrm.judging.reader import TEMPERATURE, aids_prefer, read
+from rrm.judging.reader import TEMPERATURE, read
 from rrm.tasks.document import Document
 from rrm.tasks.task import AbstractTask
 
@@ -23,7 +23,7 @@ class Question:
 
     def swap(self) -> "Question":
         """The same question with the completions exchanged."""
-        return Question(self.document, self.second, self.first, self.aids, self.more_to_come)
+        return replace(self, first=self.second, second=self.first)
 
 
 class AbstractRater(ABC):
@@ -70,7 +70,10 @@ class SimulatedReader(AbstractRater):
 
 @final
 class AssistantAlone(AbstractRater):
-    """Decides by the aids alone, without a reader and without the source: a control, not a way to judge."""
+    """Decides by the aids alone, without a reader and without the source: a control, not a way to judge.
+
+    Without the source nothing is verified either: this is what the assistant by itself would say.
+    """
 
     id = "assistant-alone"
 
@@ -78,10 +81,10 @@ class AssistantAlone(AbstractRater):
         self._task = task
 
     def probability(self, question: Question) -> float:
-        """1, 0.5 or 0: which completion has more claims that the aids support. Without aids there is nothing to go by."""
-        if question.aids is None:
-            return 0.5
-        return aids_prefer(self._task, question.first, question.second, aids=question.aids)
+        """1, 0.5 or 0: which completion has more claims that the aids support. Without aids it cannot tell: 0.5."""
+        supported = {claim for aid in question.aids or () for claim in self._task.claims(aid)}
+        first, second = (len(supported & set(self._task.claims(brief))) for brief in (question.first, question.second))
+        return 0.5 if first == second else float(first > second)
 
     def settings(self) -> dict[str, object]:
         """Nothing can be set."""

@@ -8,9 +8,10 @@ perceives. It sees texts, never the gold utility, the arm or the level of the ag
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 from rrm.tasks.document import Document, count_words
 from rrm.tasks.task import AbstractTask, Claim
@@ -26,7 +27,7 @@ class Reading:
     difference: float
     """Perceived value of the first brief less that of the second."""
     words: int
-    """Words read; at most the budget, unless the briefs alone exceed it."""
+    """Words read; at most the budget, unless the briefs and the aids alone exceed it."""
     entries: int
     """Source entries read."""
 
@@ -34,6 +35,21 @@ class Reading:
     def probability(self) -> float:
         """Chance that the reader answers `first`."""
         return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, self.difference / TEMPERATURE))))
+
+
+class _Briefs(NamedTuple):
+    """The claims of the two briefs under judgement."""
+
+    first: tuple[Claim, ...]
+    second: tuple[Claim, ...]
+
+
+class _Checked(NamedTuple):
+    """What a reader learned from the source."""
+
+    beliefs: dict[Claim, bool]
+    words: int
+    entries: int
 
 
 def verified_quotes(task: AbstractTask, document: Document, aids: Sequence[str]) -> dict[Claim, bool]:
@@ -52,40 +68,19 @@ def read(
     budget: int,
     skim: bool = False,
 ) -> Reading:
-    """Read a comparison within the budget. `skim` stops after the two briefs (the answer before an aid is seen)."""
-    briefs = (task.claims(first), task.claims(second))
-    spent = count_words(first) + count_words(second)
-    beliefs: dict[Claim, bool] = {}
-    if aids is not None:
-        quotes = verified_quotes(task, document, aids)
-        spent += sum(count_words(aid) for aid in aids)
-        beliefs.update(quotes)
-    entries_read = 0
-    if not skim:
-        facts = {entry.claim.key: entry for entry in task.entries(document)}
-        for key in _reading_order(briefs, beliefs, tuple(facts), aided=aids is not None):
-            # A number that the source does not have is found out at a glance.
-            cost = facts[key].words if key in facts else 0
-            if spent + cost > budget:
-                break
-            spent += cost
-            entries_read += key in facts
-            for claim in (*briefs[0], *briefs[1]):
-                if claim.key == key:
-                    beliefs[claim] = key in facts and facts[key].claim == claim
+    """Read a comparison within the budget. `skim` stops after the two briefs (the answer before an aid is seen).
+
+    No aids (None) and aids that say nothing differ: without any, what could not be checked is trusted.
+    """
+    briefs = _Briefs(task.claims(first), task.claims(second))
+    spent = sum(count_words(text) for text in (first, second, *(aids or ())))
+    quotes = verified_quotes(task, document, aids) if aids is not None else {}
+    order = [] if skim else _reading_order(task, document, briefs, quotes, aided=aids is not None)
+    source = _check(task, document, briefs, order, budget=budget - spent)
+    beliefs = quotes | source.beliefs
     # Without aids everything is believed that was not found out; with aids only what they support.
     values = [_perceived(task, document.height, brief, beliefs, trusting=aids is None) for brief in briefs]
-    return Reading(difference=values[0] - values[1], words=spent, entries=entries_read)
-
-
-def aids_prefer(task: AbstractTask, first: str, second: str, *, aids: Sequence[str]) -> float:
-    """The comparison decided by the aids alone: 1 if they support more claims of the first, 0 of the second, else 0.5.
-
-    No rater, no source, and so no verification: this is what the assistant by itself would say.
-    """
-    supported = {claim for aid in aids for claim in task.claims(aid)}
-    counts = [sum(claim in supported for claim in set(task.claims(brief))) for brief in (first, second)]
-    return 0.5 if counts[0] == counts[1] else float(counts[0] > counts[1])
+    return Reading(difference=values[0] - values[1], words=spent + source.words, entries=source.entries)
 
 
 def coin(*, seed: int, rater: str, comparison: str, stage: str) -> float:
@@ -95,34 +90,46 @@ def coin(*, seed: int, rater: str, comparison: str, stage: str) -> float:
 
 
 def _reading_order(
-    briefs: tuple[tuple[Claim, ...], tuple[Claim, ...]],
-    quotes: dict[Claim, bool],
-    keys: tuple[str, ...],
-    *,
-    aided: bool,
+    task: AbstractTask, document: Document, briefs: _Briefs, quotes: Mapping[Claim, bool], *, aided: bool
 ) -> list[str]:
     """Keys of source entries: cited and disputed, then cited and not yet verified, then the rest; each in source order.
 
-    Alone, a claim is disputed if only one of the two briefs makes it; with aids, if no aid cites it.
+    Alone, a claim is disputed if only one of the two briefs makes it; with aids, if no aid cites it. Numbers that the
+    source does not have come first.
     """
-    shared = set(briefs[0]) & set(briefs[1])
-    claims = [claim for claim in (*briefs[0], *briefs[1]) if claim not in quotes]
+    keys = [entry.claim.key for entry in task.entries(document)]
+    shared = set(briefs.first) & set(briefs.second)
+    claims = [claim for claim in (*briefs.first, *briefs.second) if claim not in quotes]
     disputed = {claim.key for claim in claims if aided or claim not in shared}
     cited = {claim.key for claim in claims} - disputed
-    unknown = [key for key in dict.fromkeys(claim.key for claim in claims) if key not in keys]
     return [
-        *unknown,
+        *dict.fromkeys(claim.key for claim in claims if claim.key not in keys),
         *(key for key in keys if key in disputed),
         *(key for key in keys if key in cited),
         *(key for key in keys if key not in disputed | cited),
     ]
 
 
+def _check(task: AbstractTask, document: Document, briefs: _Briefs, order: Sequence[str], *, budget: int) -> _Checked:
+    """Look up entries in this order until the next one costs more than is left."""
+    facts = {entry.claim.key: entry for entry in task.entries(document)}
+    beliefs: dict[Claim, bool] = {}
+    words = entries = 0
+    for key in order:
+        # A number that the source does not have is found out at a glance.
+        cost = facts[key].words if key in facts else 0
+        if words + cost > budget:
+            break
+        words += cost
+        entries += key in facts
+        cited = (claim for claim in (*briefs.first, *briefs.second) if claim.key == key)
+        beliefs.update({claim: key in facts and facts[key].claim == claim for claim in cited})
+    return _Checked(beliefs, words, entries)
+
+
 def _perceived(
-    task: AbstractTask, level: int, brief: tuple[Claim, ...], beliefs: dict[Claim, bool], *, trusting: bool
+    task: AbstractTask, level: int, brief: tuple[Claim, ...], beliefs: Mapping[Claim, bool], *, trusting: bool
 ) -> float:
     held = [claim for claim in dict.fromkeys(brief) if beliefs.get(claim, trusting)]
     found_out = sum(not beliefs.get(claim, True) for claim in brief)
-    return task.value(
-        level=level, true_weights=[claim.weight for claim in held], invented=float(found_out), claims=len(brief)
-    )
+    return task.value(level=level, true_weights=[claim.weight for claim in held], invented=found_out, claims=len(brief))

@@ -31,11 +31,6 @@ def to_record(kind: type[Record], row: Row) -> Record:
     return kind(**{name: None if row[name] is None else read(row[name]) for name, read in _readers(kind).items()})
 
 
-def columns(kind: type[object]) -> tuple[str, ...]:
-    """The names of a record's fields, in order."""
-    return tuple(_readers(kind))
-
-
 def _plain(value: Any) -> SqlValue:
     if isinstance(value, StrEnum):
         return value.value

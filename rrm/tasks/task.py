@@ -47,7 +47,7 @@ class GoldUtility:
     """How good a brief really is; for reports only."""
 
     utility: float
-    """1 for the best possible brief; unbounded below."""
+    """1 for the best possible brief, 0 for an empty one (the best where there is nothing to tell); unbounded below."""
     coverage: float
     """Weight of the named true events over that of the most severe ones, in [0, 1]."""
     invented: int
@@ -83,10 +83,10 @@ class AbstractTask(ABC):
 
     @abstractmethod
     def entries(self, document: Document) -> tuple[SourceEntry, ...]:
-        """The entries of a document in its order."""
+        """The entries of a document in its order; no two have the same key."""
 
     @abstractmethod
-    def value(self, *, level: int, true_weights: Sequence[float], invented: float, claims: int) -> float:
+    def value(self, *, level: int, true_weights: Sequence[float], invented: int, claims: int) -> float:
         """What a brief is worth by the guidelines, given which of its claims are taken to be true."""
 
     @abstractmethod

@@ -26,6 +26,10 @@ SETTINGS = TrainSettings(
 )
 
 
+# Two different tokens: behind one word alone, attention over copies of it could not tell w1 from w1 w1.
+PROMPT = "w2 w1"
+
+
 def share_of_ones(rollouts: Rollouts) -> Tensor:
     """The share of w1 among the tokens of a completion."""
     samples = rollouts.samples
@@ -44,7 +48,7 @@ def untimed(records: Sequence[StepRecord]) -> list[StepRecord]:
     return [replace(record, seconds=0.0) for record in records]
 
 
-@pytest.mark.parametrize("beta", [0.5])
+@pytest.mark.parametrize("beta", [0.5, 1.0])
 def test_training_reaches_the_known_optimum(
     make_policy: Callable[..., Policy],
     plain_logits: Callable[..., Tensor],
@@ -64,7 +68,7 @@ def test_training_reaches_the_known_optimum(
 
     @torch.no_grad()
     def distribution(of: Policy) -> Tensor:
-        prompt = of.encode_prompt("w1")
+        prompt = of.encode_prompt(PROMPT)
         rows = [
             torch.log_softmax(plain_logits(of, prompt, one), -1).gather(-1, torch.tensor(one)[:, None]).sum()
             for one in completions
@@ -74,16 +78,20 @@ def test_training_reaches_the_known_optimum(
     start = distribution(reference)
     tilted = start * torch.exp(torch.tensor([values[one] for one in completions]) / beta)
     target = tilted / tilted.sum()
-    settings = TrainSettings(steps=150, prompts_per_step=1, group=128, learning_rate=3e-3, beta=beta, max_new_tokens=2)
-    records = train(policy, reference, prompts=["w1"], reward=reward, settings=settings, seed=0)
+    for rate, steps in ((3e-3, 60), (3e-4, 40)):
+        settings = TrainSettings(
+            steps=steps, prompts_per_step=1, group=512, learning_rate=rate, beta=beta, max_new_tokens=2
+        )
+        records = train(policy, reference, prompts=[PROMPT], reward=reward, settings=settings, seed=steps)
     gap_before = float((start - target).abs().sum() / 2)
     gap_after = float((distribution(policy) - target).abs().sum() / 2)
     print(f"total variation to the optimum: {gap_before:.3f} before, {gap_after:.4f} after")
+    # Seeds 0 to 2 end at 0.008 to 0.017, from 0.62 and 0.33: what the noise of the last steps leaves.
     assert gap_before > 0.3
     assert gap_after < 0.03
     # What the last steps report is what the optimum has: E[r] and KL, both known.
     known_kl = float((target * (target / start).log()).sum())
-    assert sum(record.kl for record in records[-20:]) / 20 == pytest.approx(known_kl, abs=0.1)
+    assert sum(record.kl for record in records[-20:]) / 20 == pytest.approx(known_kl, abs=0.05)
 
 
 def test_six_steps_are_three_and_three(make_policy: Callable[..., Policy], tmp_path: Path) -> None:

@@ -59,9 +59,10 @@ def test_choices_are_distinct_and_the_random_share_is_kept(
 
 
 def test_a_share_that_is_not_exact_in_binary_draws_no_more_than_it_says() -> None:
-    first, second = scores(0, 40)
-    chosen = select(first, second, count=30, method="spread", random_share=0.1, generator=generator())
-    assert sum(item.reason == "random" for item in chosen) == 3
+    assert 0.07 * 100 > 7.0
+    first, second = scores(0, 120)
+    chosen = select(first, second, count=100, method="spread", random_share=0.07, generator=generator())
+    assert sum(item.reason == "random" for item in chosen) == 7
 
 
 def test_the_random_share_is_drawn_from_all_candidates_alike() -> None:

@@ -105,6 +105,15 @@ def test_a_comparison_of_weight_zero_is_left_out() -> None:
     assert one.record.comparisons == 50
 
 
+def test_bootstrapped_members_keep_the_weights() -> None:
+    first, second, labels = judged(6, 60)
+    weights = torch.cat([torch.ones(50), torch.full((10,), 1e-9)])
+    turned = torch.cat([labels[:50], 1.0 - labels[50:]])
+    settings = replace(SETTINGS, l2_grid=(1.0,))
+    one, other = (fitted(first, second, answers, weights, settings=settings) for answers in (labels, turned))
+    torch.testing.assert_close(one.ensemble.weights, other.ensemble.weights, rtol=0.0, atol=1e-6)
+
+
 def test_equal_generators_give_equal_ensembles_and_others_do_not() -> None:
     first, second, labels = judged(7, 60)
     one, other = fitted(first, second, labels), fitted(first, second, labels)

@@ -1,5 +1,6 @@
 """Answers, changes and undo: appended, repeated without harm, taken back without limit."""
 
+import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
@@ -206,6 +207,18 @@ def test_an_undone_comparison_comes_back_when_its_lease_runs_out(tmp_path: Path)
         undo(run, rater_id="ann", now=seconds(1), lease_seconds=50.0)
         assert draw(run, rater_id="ben", level=0, round=0, purpose=Purpose.TRAIN, now=seconds(50)) is None
         assert lease(run, "ben", at=51).comparison.id == "p0"
+
+
+def test_a_person_can_read_the_judgements_in_the_file(tmp_path: Path) -> None:
+    with small_run(tmp_path) as run:
+        old = answer(run, lease(run).lease_id, stage=Stage.ALONE, choice=Choice.FIRST, now=NOON)
+        change(run, old.id, choice=Choice.TIE, comment="both cite it", now=seconds(1))
+    connection = sqlite3.connect(tmp_path / "run.db")
+    columns = "title, prompt, first, second, rater, choice, comment, live"
+    found = connection.execute(f"SELECT {columns} FROM judgements_readable ORDER BY position").fetchall()
+    connection.close()
+    shown = ("Shift 0", "Brief this: Log 0", "Brief 0, 0", "Brief 0, 1", "Ann")
+    assert found == [(*shown, "first", "", 0), (*shown, "tie", "both cite it", 1)]
 
 
 class Press(NamedTuple):

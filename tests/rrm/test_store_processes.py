@@ -54,7 +54,13 @@ def test_eight_writers_lose_nothing(tmp_path: Path) -> None:
 
 def test_a_forked_child_uses_a_connection_of_its_own(tmp_path: Path) -> None:
     with small_run(tmp_path) as run:
-        process = forked(lambda: put_text(run, "from the child") and None)
+        of_the_parent = run.database
+
+        def work() -> None:
+            assert run.database is not of_the_parent
+            put_text(run, "from the child")
+
+        process = forked(work)
         process.join(timeout=60)
         assert process.exitcode == 0
         put_text(run, "from the parent")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ui.commands.shared import AsJson, Settings, show
+from ui.commands.shared import AsJson, Settings, program, show
 from ui.progress import RichProgress
 from ui.tables import terminal_width, text_table
 
@@ -53,17 +53,17 @@ def _demo_text(folder: Path, report: "Report") -> str:
             "",
             text_table(report.table(), width=terminal_width()),
             "",
-            *files_lines(folder),
+            *_files_lines(folder),
             "",
-            f"To look at it: open {report.html_path} in a browser, and {folder / 'run.db'} in any SQLite tool "
-            f"(`sqlite3 {folder / 'run.db'} .tables`).",
-            "To run it again on your own: `rrm init runs/mine` writes settings that you can change, and "
-            "`rrm round runs/mine` plays one round of them.",
+            f"To look at it, open {report.html_path} in a browser and {folder / 'run.db'} in any SQLite tool, for "
+            f"example with `sqlite3 {folder / 'run.db'} .tables`.",
+            f"To run it again on your own, `{program()} init runs/mine` writes settings that you can change, and "
+            f"`{program()} round runs/mine` plays one round with them.",
         ]
     )
 
 
-def files_lines(folder: Path) -> list[str]:
+def _files_lines(folder: Path) -> list[str]:
     """The folder of a run and what lies in it, a line each."""
     found = {name: meaning for name, meaning in FILES.items() if (folder / name).exists()}
     width = max((len(name) for name in found), default=0)

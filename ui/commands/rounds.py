@@ -102,7 +102,7 @@ def train(
 
 def rounds_json(folder: Path, results: Sequence["RoundResult"], *, over: bool) -> dict[str, Any]:
     """How far rounds have come, for a program: `over` is whether every round of the run is."""
-    rounds = [asdict(result) | {"finished": result.finished} for result in results]
+    rounds = [asdict(result) | {"finished": _is_over(result)} for result in results]
     return {"folder": str(folder), "over": over, "rounds": rounds}
 
 
@@ -111,7 +111,7 @@ def rounds_text(folder: Path, results: Sequence["RoundResult"], *, over: bool) -
     lines = [_round_text(folder, result) for result in results]
     if over:
         lines.append(f"Every round of this run is over. See what came of it: rrm report {folder}")
-    elif results and results[-1].finished:
+    elif results and _is_over(results[-1]):
         lines.append(f"Go on with the next round: rrm round {folder}")
     return "\n".join(lines)
 
@@ -182,6 +182,11 @@ def _undecided(bench: "Workbench") -> tuple[int, int]:
 
 def _show(folder: Path, results: Sequence["RoundResult"], *, over: bool, as_json: bool) -> None:
     show(rounds_json(folder, results, over=over), as_json=as_json, text=rounds_text(folder, results, over=over))
+
+
+def _is_over(result: "RoundResult") -> bool:
+    """A round that was played up to an earlier step waits for nobody, and is not over."""
+    return result.finished and "promote" in result.steps
 
 
 def _round_text(folder: Path, result: "RoundResult") -> str:

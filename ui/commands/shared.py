@@ -1,6 +1,8 @@
 """Options that several commands have, and how results are shown."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,3 +27,9 @@ Level = Annotated[int, typer.Option(help="The level whose agent or reward model 
 def show(value: Any, *, as_json: bool, text: str) -> None:
     """Print the result: `value` as JSON for a program, or `text` for a person."""
     typer.echo(json.dumps(value, indent=2, allow_nan=False) if as_json else text)
+
+
+def program() -> str:
+    """How this person calls this program: `rrm` where that is found, else its path (as in a clone's `.venv`)."""
+    called = Path(sys.argv[0])
+    return "rrm" if called.name != "rrm" or shutil.which("rrm") else str(called)

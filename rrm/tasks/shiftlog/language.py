@@ -1,5 +1,6 @@
-"""The words of a shift log: equipment, events of three severities, and the remarks that follow them."""
+"""The words of a shift log: equipment, events of three severities, remarks, and how a brief cites an entry."""
 
+import re
 from enum import IntEnum
 
 
@@ -14,7 +15,20 @@ class Severity(IntEnum):
     """Danger to people or to the plant: what a brief is for."""
 
 
-EQUIPMENT = ("pump", "boiler", "crane", "valve", "kiln", "mixer", "press", "turbine", "dryer", "furnace", "conveyor", "tank")
+EQUIPMENT = (
+    "pump",
+    "boiler",
+    "crane",
+    "valve",
+    "kiln",
+    "mixer",
+    "press",
+    "turbine",
+    "dryer",
+    "furnace",
+    "conveyor",
+    "tank",
+)
 UNITS = 8
 """Units of each kind of equipment, numbered from 1."""
 
@@ -24,7 +38,7 @@ EVENTS: dict[Severity, tuple[str, ...]] = {
     Severity.ROUTINE: ("greasing", "inspection", "cleaning", "painting", "calibration", "filter change"),
 }
 
-SEVERITY_OF = {event: severity for severity, events in EVENTS.items() for event in events}
+_SEVERITY_OF = {event: severity for severity, events in EVENTS.items() for event in events}
 
 # A remark says who and where, never what: it is what makes a log slow to read for a person.
 REMARKS = (
@@ -35,5 +49,23 @@ REMARKS = (
     "A short report with three photographs went to the office, and a copy of it hangs beside the door of the canteen.",
     "The supervisor came down in person, spoke with everybody who had been near and stayed until the end of the hour.",
     "Nobody else was in that part of the hall at the time, and the door to the yard had been open since early morning.",
-    "The day planner has been informed by telephone, and the work order will be closed as soon as the papers are signed.",
+    "The day planner has been informed by telephone, "
+    "and the work order will be closed as soon as the papers are signed.",
 )
+
+_CLAIM = re.compile(r"^#(\d+) ([a-z]+(?: [a-z]+)*)", re.MULTILINE)
+
+
+def severity_of(event: str) -> Severity:
+    """How bad an event sounds; words that the log's language does not have sound routine."""
+    return _SEVERITY_OF.get(event, Severity.ROUTINE)
+
+
+def write_claim(number: int, event: str) -> str:
+    """An event as a brief cites it; a line of the log begins with the same words."""
+    return f"#{number} {event}"
+
+
+def read_claims(text: str) -> list[tuple[str, str]]:
+    """Number and event of every line that begins like a claim, in order; other lines are passed over."""
+    return _CLAIM.findall(text)

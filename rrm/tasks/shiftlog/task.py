@@ -1,23 +1,17 @@
-"""The shift log as a task: documents, prompts, guidelines, and what a brief is worth."""
+"""The shift log as a task: its documents, their prompts, and how good a brief of one really is."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from reward_models.errors import InvalidInput
 from rrm.tasks.document import Document, count_words
-from rrm.tasks.shiftlog.briefs import CLAIMS_PER_LEVEL
-from rrm.tasks.shiftlog.language import SEVERITY_OF, Severity
+from rrm.tasks.shiftlog.guidelines import CLAIMS_PER_LEVEL, brief_value, guidelines
+from rrm.tasks.shiftlog.language import Severity, read_claims, severity_of
 from rrm.tasks.shiftlog.world import HEIGHTS, document_generator, write_document
 from rrm.tasks.task import AbstractTask, Claim, GoldUtility, SourceEntry, Split
 
-INVENTED_COST = 3.0
-"""An invented event costs what a grave one is worth: it sends people after nothing."""
-LINE_COST = 0.25
-"""Every line takes a reader's time."""
 READING_BUDGET = 112
 """Words for one comparison: about a shift and its two briefs."""
-
-_CLAIM = re.compile(r"^#(\d+) ([a-z]+(?: [a-z]+)*)", re.MULTILINE)
 
 
 class Shiftlog(AbstractTask):
@@ -32,24 +26,12 @@ class Shiftlog(AbstractTask):
 
     def guidelines(self, level: int) -> str:
         """What raters of this level are told, in Markdown."""
-        span = ("one shift", "one day (three shifts)", "three days (nine shifts)")[level]
-        grave, serious = (
-            ", ".join(event for event, found in SEVERITY_OF.items() if found == severity)
-            for severity in (Severity.GRAVE, Severity.SERIOUS)
-        )
-        return (
-            f"A brief of {span} should name the {CLAIMS_PER_LEVEL[level]} most severe events, one a line, each with the "
-            "number of its entry, and nothing else.\n\n"
-            f"- **Grave** events matter most, three times as much as serious ones: {grave}.\n"
-            f"- **Serious** events come next: {serious}.\n"
-            "- Routine upkeep is worth nothing, and every line costs a little (a quarter of a serious event).\n"
-            "- An event that the log does not report, or reports differently, is **invented**: that costs as much as a "
-            "grave event is worth.\n\n"
-            "Prefer the brief that is worth more to somebody who must act on it without reading the log."
-        )
+        return guidelines(level)
 
     def document(self, *, split: Split, level: int, index: int) -> Document:
         """The document at this place, drawn from the seed of the task, the split, the level and the place."""
+        if not 0 <= level < self.levels:
+            raise InvalidInput(f"level {level} has no documents; this task has the levels 0 to {self.levels - 1}")
         generator = document_generator(seed=self.seed, split=split.value, level=level, index=index)
         return write_document(generator=generator, height=level, id=f"{self.name}-{split.value}-{level}-{index}")[0]
 
@@ -60,7 +42,7 @@ class Shiftlog(AbstractTask):
     def claims(self, text: str) -> tuple[Claim, ...]:
         """The claims of a brief in its order; what does not read as a claim is passed over."""
         return tuple(
-            Claim(key=number, statement=event, weight=float(_weight(event))) for number, event in _CLAIM.findall(text)
+            Claim(key=number, statement=event, weight=float(severity_of(event))) for number, event in read_claims(text)
         )
 
     def entries(self, document: Document) -> tuple[SourceEntry, ...]:
@@ -71,19 +53,16 @@ class Shiftlog(AbstractTask):
             if (found := self.claims(line))
         )
 
-    def value(self, *, level: int, true_weights: Sequence[float], invented: float, claims: int) -> float:
-        """Weight of the true claims that count, less what the invented ones and the lines cost, per expected claim."""
-        expected = CLAIMS_PER_LEVEL[level]
-        counted = sum(sorted(true_weights, reverse=True)[:expected])
-        return (counted - INVENTED_COST * invented - LINE_COST * claims) / expected
+    def value(self, *, level: int, true_weights: Sequence[float], invented: int, claims: int) -> float:
+        """What a brief is worth by the guidelines, given which of its claims are taken to be true."""
+        return brief_value(level=level, true_weights=true_weights, invented=invented, claims=claims)
 
     def gold(self, document: Document, brief: str) -> GoldUtility:
         """The brief's value over the value of the best possible one, with its parts."""
         level = document.height
         facts = {entry.claim for entry in self.entries(document)}
         claims = self.claims(brief)
-        named = set(claims)
-        weights = [claim.weight for claim in named & facts]
+        weights = [claim.weight for claim in set(claims) & facts]
         invented = sum(claim not in facts for claim in claims)
         best = sorted((claim.weight for claim in facts if claim.weight > 0), reverse=True)[: CLAIMS_PER_LEVEL[level]]
         # A log with nothing to tell has an empty best brief of value 0; dividing by one serious event keeps the scale.
@@ -93,7 +72,7 @@ class Shiftlog(AbstractTask):
         )
         return GoldUtility(
             utility=self.value(level=level, true_weights=weights, invented=invented, claims=len(claims)) / scale,
-            coverage=min(1.0, sum(sorted(weights, reverse=True)[: len(best)]) / sum(best)) if best else 1.0,
+            coverage=sum(sorted(weights, reverse=True)[: len(best)]) / sum(best) if best else 1.0,
             invented=invented,
             claims=len(claims),
         )
@@ -101,7 +80,3 @@ class Shiftlog(AbstractTask):
     def base_model(self) -> Path:
         """The folder that ships with the package."""
         return Path(__file__).parent / "base"
-
-
-def _weight(event: str) -> Severity:
-    return SEVERITY_OF.get(event, Severity.ROUTINE)

@@ -10,7 +10,7 @@ from hashlib import sha256
 import numpy as np
 
 from rrm.tasks.document import Document
-from rrm.tasks.shiftlog.language import EQUIPMENT, EVENTS, REMARKS, SEVERITY_OF, UNITS, Severity
+from rrm.tasks.shiftlog.language import EQUIPMENT, EVENTS, REMARKS, UNITS, Severity, severity_of, write_claim
 
 ENTRIES_PER_SHIFT = 4
 BRANCHING = 3
@@ -18,7 +18,6 @@ HEIGHTS = 3
 # How often an entry is of each severity. Grave events are rare enough that a period has about five.
 SEVERITY_SHARES = {Severity.GRAVE: 0.15, Severity.SERIOUS: 0.25, Severity.ROUTINE: 0.60}
 
-_NAMES = ("Shift", "Day", "Period")
 _SHIFTS = ("early", "late", "night")
 
 
@@ -34,17 +33,24 @@ class Entry:
     @property
     def severity(self) -> Severity:
         """How much the event matters."""
-        return SEVERITY_OF[self.event]
+        return severity_of(self.event)
 
     @property
     def claim(self) -> str:
         """The entry as a brief cites it."""
-        return f"#{self.number} {self.event}"
+        return write_claim(self.number, self.event)
 
     @property
     def text(self) -> str:
         """The entry as the log has it."""
         return f"{self.claim}, {self.equipment}. {self.remark}"
+
+
+def most_severe(entries: tuple[Entry, ...], count: int) -> tuple[Entry, ...]:
+    """The `count` most severe entries that are not routine, earlier first among equals, in document order."""
+    notable = [entry for entry in entries if entry.severity > Severity.ROUTINE]
+    ranked = sorted(notable, key=lambda entry: (-entry.severity, entry.number))[:count]
+    return tuple(sorted(ranked, key=lambda entry: entry.number))
 
 
 def entries_per_document(height: int) -> int:
