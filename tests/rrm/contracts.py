@@ -159,8 +159,8 @@ class TaskContract:
         assert self.task().reading_budget > 0
 
 
-def questions(task: AbstractTask) -> list[Question]:
-    """Briefs by all demonstrators and odd texts, without aids, with aids that say little, and with aids of every kind."""
+def questions() -> list[Question]:
+    """Briefs by all demonstrators and odd texts, without aids, with one that says nothing, and with three briefs."""
     generator = np.random.default_rng(0)
     found: list[Question] = []
     for level, place in product(range(3), range(4)):
@@ -183,7 +183,7 @@ class RaterContract:
 
     def test_swapping_the_completions_mirrors_the_answer(self) -> None:
         task = NoGold(seed=11)
-        answers = [(self.rater(task).probability(one), one) for one in questions(task)]
+        answers = [(self.rater(task).probability(one), one) for one in questions()]
         assert all(0.0 <= probability <= 1.0 for probability, _ in answers)
         for probability, one in answers:
             assert probability + self.rater(task).probability(one.swap()) == pytest.approx(1.0, abs=1e-12)
@@ -191,11 +191,11 @@ class RaterContract:
 
     def test_equal_completions_are_a_coin_toss(self) -> None:
         task = NoGold(seed=11)
-        assert {self.rater(task).probability(replace(one, second=one.first)) for one in questions(task)} == {0.5}
+        assert {self.rater(task).probability(replace(one, second=one.first)) for one in questions()} == {0.5}
 
     def test_what_was_asked_before_does_not_matter(self) -> None:
         task = NoGold(seed=11)
-        rater, asked = self.rater(task), questions(task)
+        rater, asked = self.rater(task), questions()
         forwards = [rater.probability(one) for one in asked]
         backwards = [rater.probability(one) for one in asked[::-1]]
         assert forwards == backwards[::-1] == [self.rater(task).probability(one) for one in asked]
