@@ -43,16 +43,16 @@ class SamplingSection(Section):
     """Documents and the completions sampled for them, at each level."""
 
     train_documents: int = Field(
-        default=300, ge=2, description="Documents that agents are trained on and that training comparisons come from."
+        default=200, ge=2, description="Documents that agents are trained on and that training comparisons come from."
     )
     validation_documents: int = Field(
-        default=80, ge=2, description="Documents kept for held-out judgements; none is ever trained on."
+        default=60, ge=2, description="Documents kept for held-out judgements; none is ever trained on."
     )
     test_documents: int = Field(default=200, ge=2, description="Documents that only reports use.")
     completions_per_document: int = Field(
         default=4, ge=2, le=64, description="Completions sampled for a document; comparisons are pairs of them."
     )
-    max_new_tokens: int = Field(default=64, ge=1, le=4096, description="Longest completion, in tokens.")
+    max_new_tokens: int = Field(default=40, ge=1, le=4096, description="Longest completion, in tokens.")
 
 
 class JudgingSection(Section):
@@ -63,13 +63,13 @@ class JudgingSection(Section):
         description="Who answers: the simulated rater at once, people when they come, or (a control) the aids alone.",
     )
     judgements_per_round: int = Field(
-        default=600, ge=4, description="Judged comparisons that a round's reward model is fitted on."
+        default=500, ge=4, description="Judged comparisons that a round's reward model is fitted on."
     )
     validation_judgements: int = Field(
-        default=150, ge=2, description="Held-out judgements for temperature and for choices inside a round."
+        default=120, ge=2, description="Held-out judgements for temperature and for choices inside a round."
     )
     promotion_judgements: int = Field(
-        default=150, ge=2, description="Held-out judgements between a new agent and the one before it."
+        default=120, ge=2, description="Held-out judgements between a new agent and the one before it."
     )
     reading_budget: int | None = Field(
         default=None,
@@ -123,12 +123,12 @@ class RewardSection(Section):
 class AgentSection(Section):
     """The agent and its training: RLOO with an exact KL penalty towards the base."""
 
-    steps: int = Field(default=80, ge=1, description="Optimisation steps of one agent.")
-    prompts_per_step: int = Field(default=12, ge=1, description="Documents in one step.")
+    steps: int = Field(default=40, ge=1, description="Optimisation steps of one agent.")
+    prompts_per_step: int = Field(default=8, ge=1, description="Documents in one step.")
     group: int = Field(
         default=8, ge=2, le=256, description="Completions per document in a step; each is compared with the others."
     )
-    learning_rate: float = Field(default=3e-4, gt=0, le=1, description="Step size of AdamW.")
+    learning_rate: float = Field(default=5e-4, gt=0, le=1, description="Step size of AdamW.")
     beta: float = Field(
         default=0.1,
         ge=0,

@@ -2,9 +2,10 @@
 
 The reader has one budget of words for a comparison. It reads both briefs, then the aids if there are any, then spends
 what is left on source entries: those that are cited and disputed first, then those that are cited, then the others in
-order. A claim it did not get to is believed; with aids at hand, a claim that none of them supports counts for nothing
-until the source has been read. An event it did not read is not missed. Its answer is Bernoulli in the difference it
-perceives. It sees texts, never the gold utility, the arm or the level of the agent that helps.
+order. A verified quote in an aid is as good as having read its entry. A claim it did not get to is believed; with aids
+at hand, a claim that none of them settles counts for nothing until its entry has been read. An event it did not read is
+not missed. Its answer is Bernoulli in the difference it perceives. It sees texts, never the gold utility, the arm or the
+level of the agent that helps.
 """
 
 import math
@@ -75,9 +76,10 @@ def read(
     briefs = _Briefs(task.claims(first), task.claims(second))
     spent = sum(count_words(text) for text in (first, second, *(aids or ())))
     quotes = verified_quotes(task, document, aids) if aids is not None else {}
-    order = [] if skim else _reading_order(task, document, briefs, quotes, aided=aids is not None)
+    settled = _settled(briefs, quotes)
+    order = [] if skim else _reading_order(task, document, briefs, settled)
     source = _check(task, document, briefs, order, budget=budget - spent)
-    beliefs = quotes | source.beliefs
+    beliefs = settled | source.beliefs
     # Without aids everything is believed that was not found out; with aids only what they support.
     values = [_perceived(task, document.height, brief, beliefs, trusting=aids is None) for brief in briefs]
     return Reading(difference=values[0] - values[1], words=spent + source.words, entries=source.entries)
@@ -89,18 +91,29 @@ def coin(*, seed: int, rater: str, comparison: str, stage: str) -> float:
     return int.from_bytes(digest[:7], "big") / 2.0**56
 
 
-def _reading_order(
-    task: AbstractTask, document: Document, briefs: _Briefs, quotes: Mapping[Claim, bool], *, aided: bool
-) -> list[str]:
-    """Keys of source entries: cited and disputed, then cited and not yet verified, then the rest; each in source order.
+def _settled(briefs: _Briefs, quotes: Mapping[Claim, bool]) -> dict[Claim, bool]:
+    """What the marked quotes say of the claims under judgement.
 
-    Alone, a claim is disputed if only one of the two briefs makes it; with aids, if no aid cites it. Numbers that the
-    source does not have come first.
+    A verified quote tells what its entry reports, so it confirms the same claim and refutes any other about that entry.
+    An unverified one refutes the same claim and says nothing else.
+    """
+    reported = {claim.key: claim for claim, verified in quotes.items() if verified}
+    cited = [*briefs.first, *briefs.second]
+    settled = {claim: False for claim in cited if claim in quotes and not quotes[claim]}
+    return settled | {claim: reported[claim.key] == claim for claim in cited if claim.key in reported}
+
+
+def _reading_order(
+    task: AbstractTask, document: Document, briefs: _Briefs, settled: Mapping[Claim, bool]
+) -> list[str]:
+    """Keys of source entries: cited and disputed, then cited and not settled, then the rest; each in source order.
+
+    A claim is disputed if only one of the two briefs makes it. Numbers that the source does not have come first.
     """
     keys = [entry.claim.key for entry in task.entries(document)]
     shared = set(briefs.first) & set(briefs.second)
-    claims = [claim for claim in (*briefs.first, *briefs.second) if claim not in quotes]
-    disputed = {claim.key for claim in claims if aided or claim not in shared}
+    claims = [claim for claim in (*briefs.first, *briefs.second) if claim not in settled]
+    disputed = {claim.key for claim in claims if claim not in shared}
     cited = {claim.key for claim in claims} - disputed
     return [
         *dict.fromkeys(claim.key for claim in claims if claim.key not in keys),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from rrm.errors import RunCorrupt
 from rrm.judging.queue import answer_many, draw_many
 from rrm.judging.raters import AbstractRater, Question
 from rrm.judging.reader import coin
@@ -76,6 +77,8 @@ def _answers(bench: Workbench, rater: AbstractRater, leased: Sequence[Leased]) -
         answers.append(_answer(bench, rater, lease, alone, Stage.ALONE))
         if aided:
             texts = tuple(aid.text for aid in aids[lease.comparison.id])
+            if not texts:
+                raise RunCorrupt(f"Comparison {lease.comparison.id} was planned with aids, but the store has none of it.")
             helped = Question(source, lease.first_text, lease.second_text, aids=texts)
             answers.append(_answer(bench, rater, lease, helped, Stage.AIDED))
     return answers

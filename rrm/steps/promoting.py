@@ -54,7 +54,7 @@ def evaluate(bench: Workbench, *, level: int, round: int) -> Mapping[str, object
 
 
 def promote(bench: Workbench, *, level: int, round: int, new: str, old: str) -> Mapping[str, object]:
-    """Promote the new agent if it wins clearly more than half of the comparisons. Equal briefs count as half a win."""
+    """Promote the new agent if it wins clearly more than half of the comparisons. A tie counts as half a win."""
     judged = [
         judgement
         for judgement in final_judgements(bench, level=level, last_round=round, purpose=Purpose.PROMOTION)

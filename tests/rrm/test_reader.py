@@ -75,6 +75,15 @@ def test_aided_what_no_aid_supports_counts_for_nothing_until_it_is_read() -> Non
     assert reading("#3 fire", "", aids=aids, budget=4 + ENTRY) == Reading(difference=-1.625, words=4 + ENTRY, entries=1)
 
 
+def test_aided_what_no_aid_cites_is_looked_up_in_source_order_shared_or_not() -> None:
+    """Both claim an explosion in entry 3, one an injury in entry 4; the aid is silent, and one entry can be read.
+
+    It is entry 3: (0 - 3 - 0.25) / 2 = -1.625 against (0 - 3 - 0.5) / 2 = -1.75.
+    """
+    found = reading("#3 explosion", "#3 explosion\n#4 injury", aids=("",), budget=6 + ENTRY)
+    assert found == Reading(difference=0.125, words=6 + ENTRY, entries=1)
+
+
 def test_aided_a_true_brief_beats_an_inventing_one_without_the_source() -> None:
     """TRUE 1.75; of INVENTING only the fire is supported: (3 - 0.5) / 2 = 1.25."""
     assert reading(TRUE, INVENTING, aids=(TRUE,), budget=BRIEFS + 4).difference == 0.5

@@ -1,8 +1,8 @@
 """Build the base model: a small causal LM trained from a seed to predict what the mixture of demonstrators writes.
 
 Three things decide whether it is learned in minutes or not at all. The weights start wider than the library's default
-(0.08). A claim cites a numbered entry, and what it copies follows that number directly. Training begins with dense
-copying, random shares of all entries, before the demonstrators' choices, and keeps some of it until the last third.
+(0.08). A claim cites a numbered entry, and what it copies follows that number directly. Training begins with copying a
+sparse random share of the entries, before the demonstrators' choices, and keeps some of it until the last third.
 """
 
 import json
@@ -31,11 +31,15 @@ from rrm.tasks.shiftlog.world import HEIGHTS, Entry, document_generator, write_d
 from rrm.tasks.task import Split
 
 STEPS = 2000
-DENSE_STEPS = 700
+COPYING_STEPS = 600
 """Steps of nothing but copying; shorter, and the model predicts the mixture without looking entries up."""
-DENSE_SHARE = 0.2
-DENSE_ENDS = 0.7
-LEARNING_RATE = 2e-3
+COPIED = 0.3
+"""Share of the entries that a copied list has. Of a dense list the next entry is a good guess, and guessing is learned
+first; of a sparse one only looking up the number helps."""
+COPYING_SHARE = 0.2
+COPYING_ENDS = 0.7
+"""How much copying stays among the demonstrations, and for how much of the steps."""
+LEARNING_RATE = 3e-3
 BATCHES = {0: (48, 4), 1: (24, 4), 2: (12, 4)}
 """Documents and briefs of each in a step, by level: the prompt that a group shares is computed once."""
 MEASURED_DOCUMENTS = 200
@@ -68,13 +72,14 @@ def build_base(folder: Path, *, seed: int, progress: AbstractProgress, steps: in
     started = time.monotonic()
     tokenizer = train_tokenizer(seed=seed)
     model = _new_model(tokenizer, seed=seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01, betas=(0.9, 0.98))
     progress.start("build the base model", steps)
     for step in range(steps):
+        if step in (0, COPYING_STEPS):  # what follows copying is another problem, and starts without its momentum
+            optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01, betas=(0.9, 0.98))
         for group in optimizer.param_groups:
             group["lr"] = _learning_rate(step, steps)
-        level, dense_share = _curriculum(step, steps)
-        prompts, tokens, mask = _batch(tokenizer, seed=seed, step=step, level=level, dense_share=dense_share)
+        level, copying = _curriculum(step, steps)
+        prompts, tokens, mask = _batch(tokenizer, seed=seed, step=step, level=level, copying=copying)
         with torch.autocast(model.device.type, dtype=torch.bfloat16):
             shared = prefill(model, prompts, pad_id=int(tokenizer.pad_token_id))
             logits = completion_pass(model, shared, tokens, group=BATCHES[level][1]).logits
@@ -181,19 +186,22 @@ def _new_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> LlamaForCaus
 
 
 def _learning_rate(step: int, steps: int) -> float:
-    """A short warm-up, then half a cosine down to 2%."""
-    return LEARNING_RATE * min(1.0, (step + 1) / 30) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+    """A short warm-up, level while copying is learned, then half a cosine down to 2%."""
+    if step < COPYING_STEPS:
+        return LEARNING_RATE * min(1.0, (step + 1) / 30)
+    done = (step - COPYING_STEPS) / (steps - COPYING_STEPS)
+    return LEARNING_RATE * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def _curriculum(step: int, steps: int) -> tuple[int, float]:
-    """Level and share of dense copying of a step: all levels in turn, then the longest twice as often."""
-    if step < DENSE_STEPS:
+    """Level and share of copying of a step: all levels in turn, then the longest twice as often."""
+    if step < COPYING_STEPS:
         return step % HEIGHTS, 1.0
-    return (0, 1, 2, 2)[step % 4], DENSE_SHARE if step < DENSE_ENDS * steps else 0.0
+    return (0, 1, 2, 2)[step % 4], COPYING_SHARE if step < COPYING_ENDS * steps else 0.0
 
 
 def _batch(
-    tokenizer: PreTrainedTokenizerFast, *, seed: int, step: int, level: int, dense_share: float
+    tokenizer: PreTrainedTokenizerFast, *, seed: int, step: int, level: int, copying: float
 ) -> tuple[list[list[int]], Int[Tensor, "sequences time"], Bool[Tensor, "sequences time"]]:
     """Prompts of fresh logs, and the tokens of demonstrations of each; the mask is True on what is learned."""
     generator = np.random.default_rng([seed + 1, step])
@@ -203,10 +211,10 @@ def _batch(
     briefs: list[list[int]] = []
     for _ in range(count):
         document, entries = write_document(generator=generator, height=level, id="demonstration")
-        prompts.append(tokenizer.encode(task.prompt(document)))
+        prompts.append(_encode(tokenizer, task.prompt(document)))
         for _ in range(group):
-            brief = _demonstration(entries, level=level, dense_share=dense_share, generator=generator)
-            briefs.append([*tokenizer.encode(brief), int(tokenizer.eos_token_id)])
+            text = _demonstration(entries, level=level, copying=copying, generator=generator)
+            briefs.append([*_encode(tokenizer, text), int(tokenizer.eos_token_id)])
     longest = max(len(brief) for brief in briefs)
     tokens = torch.zeros(len(briefs), longest, dtype=torch.long)
     mask = torch.zeros(len(briefs), longest, dtype=torch.bool)
@@ -216,12 +224,15 @@ def _batch(
     return prompts, tokens, mask
 
 
+def _encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    return [int(token) for token in tokenizer(text)["input_ids"]]
+
+
 def _demonstration(
-    entries: tuple[Entry, ...], *, level: int, dense_share: float, generator: np.random.Generator
+    entries: tuple[Entry, ...], *, level: int, copying: float, generator: np.random.Generator
 ) -> str:
-    share = generator.uniform(0.15, 0.45)
-    if generator.random() < dense_share:
-        return "\n".join(entry.claim for entry in entries if generator.random() < share)
+    if generator.random() < copying:
+        return "\n".join(entry.claim for entry in entries if generator.random() < COPIED)
     return demonstrate(entries, level=level, generator=generator)
 
 

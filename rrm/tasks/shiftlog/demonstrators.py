@@ -11,7 +11,7 @@ DEMONSTRATORS = {"careful": 0.25, "careless": 0.15, "inventing": 0.35, "rambling
 """Who wrote the demonstrations, and how many of them. The base model is a predictive model of this mixture."""
 
 INVENTED_SHARE = 0.5
-"""How many of the true claims an inventing demonstrator replaces; what is then missing to the full count is made up."""
+"""How many of its claims an inventing demonstrator makes up: a grave event where the entry reports another event."""
 
 
 def demonstrate(entries: tuple[Entry, ...], *, level: int, generator: np.random.Generator) -> str:
@@ -49,13 +49,10 @@ def _pick(entries: tuple[Entry, ...], count: int, generator: np.random.Generator
 
 
 def _invent(entries: tuple[Entry, ...], count: int, generator: np.random.Generator) -> dict[int, str]:
-    """Truly severe events, some of them replaced by grave ones made up on entries that report nothing grave."""
+    """The most severe entries, some of them told as another grave event than they report."""
     chosen = _cite(most_severe(entries, count))
-    for number in list(chosen):
+    for entry in most_severe(entries, count):
         if generator.random() < INVENTED_SHARE:
-            del chosen[number]
-    harmless = tuple(entry for entry in entries if entry.severity < Severity.GRAVE and entry.number not in chosen)
-    for entry in _pick(harmless, min(count - len(chosen), len(harmless)), generator):
-        event = EVENTS[Severity.GRAVE][int(generator.integers(len(EVENTS[Severity.GRAVE])))]
-        chosen[entry.number] = write_claim(entry.number, event)
+            others = [event for event in EVENTS[Severity.GRAVE] if event != entry.event]
+            chosen[entry.number] = write_claim(entry.number, others[int(generator.integers(len(others)))])
     return chosen

@@ -18,7 +18,7 @@ PAD, END = "<pad>", "<end>"
 VOCABULARY = 1536
 """The most tokens there may be; the language of the logs runs out of pieces to merge before."""
 
-_PIECES = r"#\d+|, [a-z]+ \d+\.| [a-z]+( [a-z]+)?(?=[,\n]|$)| ?[A-Z][^\n]*\.\n?|\n| ?[^\s]+|\s"
+_PIECES = r"#\d+|, [a-z]+ \d+\.| [a-z]+( [a-z]+)?(?=[,\n]|$)| ?[A-Z][^\n]*\.|\n| ?[^\s]+|\s"
 
 
 def train_tokenizer(*, seed: int, documents: int = 600) -> PreTrainedTokenizerFast:

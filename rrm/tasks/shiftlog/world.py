@@ -55,7 +55,7 @@ def most_severe(entries: tuple[Entry, ...], count: int) -> tuple[Entry, ...]:
 
 def entries_per_document(height: int) -> int:
     """Number of entries of a document of this height: 4, 12, 36."""
-    return ENTRIES_PER_SHIFT * BRANCHING**height
+    return ENTRIES_PER_SHIFT * int(BRANCHING**height)
 
 
 def write_document(*, generator: np.random.Generator, height: int, id: str) -> tuple[Document, tuple[Entry, ...]]:
