@@ -80,7 +80,8 @@ class JudgingSection(Section):
         default="part-briefs", description="What the assistant of the level below shows to the rater from level 1 on."
     )
     assistant: Literal["trained", "base"] = Field(
-        default="trained", description="Who helps: the agent that stands a level below, or (a control) the untrained base."
+        default="trained",
+        description="Who helps: the agent that stands a level below, or (a control) the untrained base.",
     )
 
 
@@ -93,7 +94,7 @@ class RewardSection(Section):
     features: Annotated[tuple[Feature, ...], Strict(False)] = Field(
         default=("likelihood_statistics", "summed_hidden"),
         min_length=1,
-        description="What the heads read of a completion: likelihood_statistics, summed_hidden, mean_hidden, last_hidden.",
+        description="What the heads read of it: likelihood_statistics, summed_hidden, mean_hidden, last_hidden.",
     )
     rater_error: float = Field(
         default=0.1, ge=0, lt=1, description="Assumed share of blind answers: a label p is read as (1 - e) p + e / 2."

@@ -63,7 +63,7 @@ def make_task(config: Configuration) -> AbstractTask:
     task = Shiftlog(seed=config.run.seed)
     if config.run.levels > task.levels:
         raise ConfigurationError(
-            f"run.levels is {config.run.levels}, but the task {task.name} has {task.levels} levels; set it to at most that."
+            f"run.levels is {config.run.levels}, but the task {task.name} has {task.levels} levels; set at most that."
         )
     return task
 

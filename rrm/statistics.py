@@ -52,7 +52,7 @@ class GapRecovered:
 def performance_gap_recovered(
     arm: Sequence[float], alone: Sequence[float], gold: Sequence[float], *, generator: np.random.Generator
 ) -> GapRecovered:
-    """Ratio of means (arm - alone) / (gold - alone) over seeds, with a percentile bootstrap over seeds (Burns et al. 2023).
+    """Ratio of means (arm - alone) / (gold - alone), with a percentile bootstrap over seeds (Burns et al. 2023).
 
     None where the bootstrap interval of the denominator holds 0: there is no gap to recover. `seeds` are each seed's
     own ratio over the mean denominator, so that their mean is the ratio of means.

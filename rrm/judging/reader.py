@@ -4,8 +4,8 @@ The reader has one budget of words for a comparison. It reads both briefs, then 
 what is left on source entries: those that are cited and disputed first, then those that are cited, then the others in
 order. A verified quote in an aid is as good as having read its entry. A claim it did not get to is believed; with aids
 at hand, a claim that none of them settles counts for nothing until its entry has been read. An event it did not read is
-not missed. Its answer is Bernoulli in the difference it perceives. It sees texts, never the gold utility, the arm or the
-level of the agent that helps.
+not missed. Its answer is Bernoulli in the difference it perceives. It sees texts, never the gold utility, the arm or
+the level of the agent that helps.
 """
 
 import math
@@ -103,9 +103,7 @@ def _settled(briefs: _Briefs, quotes: Mapping[Claim, bool]) -> dict[Claim, bool]
     return settled | {claim: reported[claim.key] == claim for claim in cited if claim.key in reported}
 
 
-def _reading_order(
-    task: AbstractTask, document: Document, briefs: _Briefs, settled: Mapping[Claim, bool]
-) -> list[str]:
+def _reading_order(task: AbstractTask, document: Document, briefs: _Briefs, settled: Mapping[Claim, bool]) -> list[str]:
     """Keys of source entries: cited and disputed, then cited and not settled, then the rest; each in source order.
 
     A claim is disputed if only one of the two briefs makes it. Numbers that the source does not have come first.

@@ -78,7 +78,9 @@ def _answers(bench: Workbench, rater: AbstractRater, leased: Sequence[Leased]) -
         if aided:
             texts = tuple(aid.text for aid in aids[lease.comparison.id])
             if not texts:
-                raise RunCorrupt(f"Comparison {lease.comparison.id} was planned with aids, but the store has none of it.")
+                raise RunCorrupt(
+                    f"Comparison {lease.comparison.id} was planned with aids, but the store has none of it."
+                )
             helped = Question(source, lease.first_text, lease.second_text, aids=texts)
             answers.append(_answer(bench, rater, lease, helped, Stage.AIDED))
     return answers

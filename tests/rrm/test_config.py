@@ -31,7 +31,7 @@ def test_defaults_survive_the_file(tmp_path: Path) -> None:
     beta=st.floats(0, allow_infinity=False),
     bf16=st.booleans(),
     budget=st.none() | st.integers(1),
-    features=st.lists(st.sampled_from(["likelihood", "summed_hidden", "last_hidden"]), min_size=1, unique=True),
+    features=st.lists(st.sampled_from(["likelihood_statistics", "summed_hidden", "last_hidden"]), min_size=1, unique=True),
 )
 def test_any_configuration_survives_the_file(
     seed: int, rate: float, beta: float, bf16: bool, budget: int | None, features: list[str]
@@ -65,12 +65,12 @@ def test_flags_lie_on_top_and_keep_their_type(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text("[agent]\nsteps = 3\nbeta = 1\n[run]\nseed = 5\n")
     config = read_config(
         tmp_path / "run.toml",
-        ["agent.steps = 40", "agent.bf16=true", "judging.rater=people", 'reward.features=["likelihood"]'],
+        ["agent.steps = 40", "agent.bf16=true", "judging.rater=people", 'reward.features=["likelihood_statistics"]'],
     )
     assert (config.agent.steps, config.agent.beta, config.run.seed) == (40, 1.0, 5)
     assert config.agent.bf16 is True
     assert config.judging.rater == "people"
-    assert config.reward.features == ("likelihood",)
+    assert config.reward.features == ("likelihood_statistics",)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_key_outside_of_its_section_is_sent_there() -> None:
         ("agent.bf16=1", "should be a valid boolean"),
         ("judging.rater=robot", "judging.rater is \"robot\", but should be 'simulated'"),
         ("reward.features=[]", "at least 1 item"),
-        ('reward.features=["likelihood", "likelihood"]', "name each feature once"),
+        ('reward.features=["likelihood_statistics", "likelihood_statistics"]', "name each feature once"),
         ("run.seed=oops", 'run.seed is "oops"'),
     ],
 )

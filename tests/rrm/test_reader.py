@@ -75,13 +75,23 @@ def test_aided_what_no_aid_supports_counts_for_nothing_until_it_is_read() -> Non
     assert reading("#3 fire", "", aids=aids, budget=4 + ENTRY) == Reading(difference=-1.625, words=4 + ENTRY, entries=1)
 
 
-def test_aided_what_no_aid_cites_is_looked_up_in_source_order_shared_or_not() -> None:
+def test_aided_what_both_claim_is_not_disputed() -> None:
     """Both claim an explosion in entry 3, one an injury in entry 4; the aid is silent, and one entry can be read.
 
-    It is entry 3: (0 - 3 - 0.25) / 2 = -1.625 against (0 - 3 - 0.5) / 2 = -1.75.
+    It is entry 4, where the briefs differ. The shared claim stays open: (0 - 0.25) / 2 = -0.125 against
+    (0 - 3 - 0.5) / 2 = -1.75.
     """
     found = reading("#3 explosion", "#3 explosion\n#4 injury", aids=("",), budget=6 + ENTRY)
-    assert found == Reading(difference=0.125, words=6 + ENTRY, entries=1)
+    assert found == Reading(difference=1.625, words=6 + ENTRY, entries=1)
+
+
+def test_aided_what_a_quote_has_settled_is_not_looked_up() -> None:
+    """The aid settles entries 1 and 2, so the one entry that can be read is 3: (3 - 3 - 0.5) / 2 = -0.25.
+
+    Without the aid it would be entry 2, the first that only one of the briefs cites.
+    """
+    found = reading(TRUE, INVENTING, aids=(TRUE,), budget=BRIEFS + 4 + ENTRY)
+    assert found == Reading(difference=2.0, words=BRIEFS + 4 + ENTRY, entries=1)
 
 
 def test_aided_a_true_brief_beats_an_inventing_one_without_the_source() -> None:
@@ -94,6 +104,31 @@ def test_a_quote_that_the_system_refutes_is_found_out_unread() -> None:
     assert reading("#3 fire", "", aids=("#3 fire",), budget=0).difference == -1.625
     facts = verified_quotes(TASK, SHIFT, ["#1 fire\nhm", "#3 fire"])
     assert facts == {Claim("1", "fire", 3.0): True, Claim("3", "fire", 3.0): False}
+
+
+def test_a_verified_quote_refutes_any_other_claim_about_its_entry() -> None:
+    """The source says fire, the aid says so, the brief says injury: (0 - 3 - 0.25) / 2, without a look at the log.
+
+    The verified quote settles the claim whatever else the aids say of that entry, and in whatever order.
+    """
+    refuted = Reading(difference=-1.625, words=4, entries=0)
+    assert reading("#1 injury", "", aids=("#1 fire",), budget=4) == refuted
+    for aids in (("#1 fire", "#1 injury"), ("#1 injury", "#1 fire")):
+        assert reading("#1 injury", "", aids=aids, budget=6).difference == -1.625
+        assert reading("#1 fire", "", aids=aids, budget=6).difference == 1.375
+
+
+def test_a_verified_quote_decides_between_two_stories_of_one_entry() -> None:
+    """Both briefs cite entry 1; the aid confirms one and refutes the other: 1.375 against -1.625."""
+    found = reading("#1 fire", "#1 injury", aids=("#1 fire",), budget=6)
+    assert found == Reading(difference=3.0, words=6, entries=0)
+    assert reading("#1 fire", "#1 injury", aids=None, budget=4).difference == 0.0
+
+
+def test_an_unverified_quote_says_nothing_of_other_claims_about_its_entry() -> None:
+    """The aid is wrong about entry 1. The true claim stays open, -0.125, until the entry is read: 1.375."""
+    assert reading("#1 fire", "", aids=("#1 injury",), budget=4).difference == -0.125
+    assert reading("#1 fire", "", aids=("#1 injury",), budget=4 + ENTRY).difference == 1.375
 
 
 def test_aids_that_say_nothing_are_not_the_same_as_none() -> None:
@@ -153,6 +188,15 @@ def test_with_enough_budget_the_difference_is_the_gold_one(first: str, second: s
     gold = Shiftlog(seed=0)
     expected = 1.75 * (gold.gold(SHIFT, first).utility - gold.gold(SHIFT, second).utility)
     assert read(TASK, SHIFT, first, second, aids=aids, budget=10**6).difference == pytest.approx(expected)
+
+
+@given(first=lines([SHIFT]), second=lines([SHIFT]))
+def test_verified_quotes_of_everything_are_as_good_as_having_read_it(first: str, second: str) -> None:
+    quotes = "#1 fire\n#2 jam\n#3 greasing\n#4 inspection"
+    no_words_left = sum(count_words(text) for text in (first, second, quotes))
+    aided = reading(first, second, aids=(quotes,), budget=no_words_left)
+    assert aided.entries == 0
+    assert aided.difference == reading(first, second, budget=10**6).difference
 
 
 @given(first=lines([SHIFT]), second=lines([SHIFT]), number=st.integers(2, 90), aids=st.none() | st.just((TRUE,)))

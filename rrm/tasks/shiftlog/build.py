@@ -57,7 +57,7 @@ class BaseCard:
     seconds: float
     parameters: int
     levels: tuple[Mapping[str, float], ...]
-    """For each level: the share of invented claims, gold utility and claims a brief, of the base and its demonstrators."""
+    """For each level: share of invented claims, gold utility and claims a brief, of the base and its demonstrators."""
 
     def to_json(self) -> dict[str, object]:
         """The card for a program."""
@@ -228,9 +228,7 @@ def _encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
     return [int(token) for token in tokenizer(text)["input_ids"]]
 
 
-def _demonstration(
-    entries: tuple[Entry, ...], *, level: int, copying: float, generator: np.random.Generator
-) -> str:
+def _demonstration(entries: tuple[Entry, ...], *, level: int, copying: float, generator: np.random.Generator) -> str:
     if generator.random() < copying:
         return "\n".join(entry.claim for entry in entries if generator.random() < COPIED)
     return demonstrate(entries, level=level, generator=generator)
