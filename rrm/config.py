@@ -43,7 +43,7 @@ class SamplingSection(Section):
     """Documents and the completions sampled for them, at each level."""
 
     train_documents: int = Field(
-        default=200, ge=2, description="Documents that agents are trained on and that training comparisons come from."
+        default=250, ge=2, description="Documents that agents are trained on and that training comparisons come from."
     )
     validation_documents: int = Field(
         default=60, ge=2, description="Documents kept for held-out judgements; none is ever trained on."
@@ -63,7 +63,7 @@ class JudgingSection(Section):
         description="Who answers: the simulated rater at once, people when they come, or (a control) the aids alone.",
     )
     judgements_per_round: int = Field(
-        default=500, ge=4, description="Judged comparisons that a round's reward model is fitted on."
+        default=800, ge=4, description="Judged comparisons that a round's reward model is fitted on."
     )
     validation_judgements: int = Field(
         default=120, ge=2, description="Held-out judgements for temperature and for choices inside a round."
@@ -124,12 +124,12 @@ class RewardSection(Section):
 class AgentSection(Section):
     """The agent and its training: RLOO with an exact KL penalty towards the base."""
 
-    steps: int = Field(default=40, ge=1, description="Optimisation steps of one agent.")
+    steps: int = Field(default=60, ge=1, description="Optimisation steps of one agent.")
     prompts_per_step: int = Field(default=8, ge=1, description="Documents in one step.")
     group: int = Field(
         default=8, ge=2, le=256, description="Completions per document in a step; each is compared with the others."
     )
-    learning_rate: float = Field(default=5e-4, gt=0, le=1, description="Step size of AdamW.")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Step size of AdamW.")
     beta: float = Field(
         default=0.1,
         ge=0,
@@ -138,7 +138,9 @@ class AgentSection(Section):
     checkpoint_every: int = Field(
         default=10, ge=1, description="Steps between checkpoints, the most that a kill can cost."
     )
-    bf16: bool = Field(default=False, description="Compute in bfloat16; faster on a GPU, results differ slightly.")
+    bf16: bool = Field(
+        default=True, description="Compute the networks in bfloat16 while training; weights and losses stay float32."
+    )
 
 
 class RoundsSection(Section):

@@ -26,6 +26,11 @@ SMALL = (
 def climbed(folder: Path, *overrides: str) -> Path:
     """A small run, climbed as far as it goes."""
     start_run(folder, [*SMALL, *overrides])
+    go_on(folder)
+    return folder
+
+
+def go_on(folder: Path) -> None:
+    """Climb as far as it goes, from wherever the run is."""
     with open_workbench(folder) as bench:
         climb(bench)
-    return folder

@@ -31,7 +31,9 @@ def test_defaults_survive_the_file(tmp_path: Path) -> None:
     beta=st.floats(0, allow_infinity=False),
     bf16=st.booleans(),
     budget=st.none() | st.integers(1),
-    features=st.lists(st.sampled_from(["likelihood_statistics", "summed_hidden", "last_hidden"]), min_size=1, unique=True),
+    features=st.lists(
+        st.sampled_from(["likelihood_statistics", "summed_hidden", "last_hidden"]), min_size=1, unique=True
+    ),
 )
 def test_any_configuration_survives_the_file(
     seed: int, rate: float, beta: float, bf16: bool, budget: int | None, features: list[str]

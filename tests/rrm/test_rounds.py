@@ -1,14 +1,11 @@
 """A round is done once, resumes after a kill with the same result, and never reads the gold utility."""
 
-import os
+import multiprocessing
 import signal
-import subprocess
-import sys
-import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from small_runs import SMALL, climbed
 
 from rrm.errors import ConfigurationError, RunBusy, RunError
 from rrm.judging.queue import answer, draw
@@ -31,11 +28,7 @@ from rrm.store import (
 )
 from rrm.store.verify import verify
 from rrm.tasks.shiftlog.task import Shiftlog
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return climbed(tmp_path_factory.mktemp("finished") / "run")
+from tests.rrm.small_runs import SMALL, climbed, go_on
 
 
 def outcome(folder: Path) -> dict[str, object]:
@@ -80,31 +73,21 @@ def test_gold_is_never_read_and_changes_nothing(
     assert outcome(climbed(tmp_path / "blind")) == outcome(finished)
 
 
-KILLED = """
-import sys
-from pathlib import Path
-import torch
-from rrm.opening import open_workbench
-from rrm.rounds import climb
-with open_workbench(Path(sys.argv[1])) as bench:
-    climb(bench)
-"""
-
-
 def test_a_climb_killed_again_and_again_ends_with_the_same_result(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     start_run(folder, SMALL)
+    # One server imports everything once, and each process begins as a fork of it.
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["tests.rrm.small_runs"])
     kills = 0
-    for _ in range(40):
-        process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(folder)], env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        if _kill_when_further(process, folder, more_than=_writes(folder) + 12):
-            kills += 1
-            continue
-        assert process.returncode == 0, process.stderr and process.stderr.read().decode()
-        break
+    for _ in range(20):
+        process = processes.Process(target=go_on, args=(folder,))
+        process.start()
+        _kill_when_further(process, folder, more_than=_writes(folder) + 16)
+        if process.exitcode != -signal.SIGKILL:
+            break
+        kills += 1
+    assert process.exitcode == 0
     assert kills >= 3
     assert outcome(folder) == outcome(finished)
     assert verify(folder) == []
@@ -125,15 +108,12 @@ def _writes(folder: Path) -> int:
         return 0
 
 
-def _kill_when_further(process: "subprocess.Popen[bytes]", folder: Path, *, more_than: int) -> bool:
-    """Kill -9 once the run has gone further than before; whether it was killed before it ended by itself."""
-    while process.poll() is None:
+def _kill_when_further(process: BaseProcess, folder: Path, *, more_than: int) -> None:
+    """Kill -9 once the run has gone further than it was, unless the process has ended by itself."""
+    while process.is_alive():
         if _writes(folder) > more_than:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            return process.returncode == -signal.SIGKILL
-        time.sleep(0.02)
-    return False
+            process.kill()
+        process.join(timeout=0.02)
 
 
 def test_another_seed_gives_another_run(finished: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class BaseCard:
     steps: int
     seconds: float
     parameters: int
-    levels: tuple[Mapping[str, float], ...]
+    levels: tuple[Mapping[str, int | float], ...]
     """For each level: share of invented claims, gold utility and claims a brief, of the base and its demonstrators."""
 
     def to_json(self) -> dict[str, object]:
@@ -108,7 +108,7 @@ def build_base(folder: Path, *, seed: int, progress: AbstractProgress, steps: in
     return card
 
 
-def measure_base(policy: Policy, *, seed: int, level: int, progress: AbstractProgress) -> dict[str, float]:
+def measure_base(policy: Policy, *, seed: int, level: int, progress: AbstractProgress) -> dict[str, int | float]:
     """How often the base invents and what its briefs are worth, beside its demonstrators on the same documents."""
     task = Shiftlog(seed=seed)
     logs = [

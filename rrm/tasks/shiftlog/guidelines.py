@@ -6,9 +6,9 @@ from rrm.tasks.shiftlog.language import EVENTS, Severity
 
 CLAIMS_PER_LEVEL = (2, 4, 6)
 """How many events a brief of each level should name: the most severe ones."""
-INVENTED_COST = 3.0
-"""An invented event costs what a grave one is worth: it sends people after nothing."""
-LINE_COST = 0.25
+INVENTED_COST = 2.0
+"""An invented event costs two serious ones: it sends people after nothing. Naming one claim too few must not pay."""
+LINE_COST = 0.1
 """Every line takes a reader's time."""
 
 _SPANS = ("one shift", "one day (three shifts)", "three days (nine shifts)")
@@ -22,9 +22,9 @@ def guidelines(level: int) -> str:
         "with the number of its entry, and nothing else.\n\n"
         f"- **Grave** events matter most, three times as much as serious ones: {grave}.\n"
         f"- **Serious** events come next: {serious}.\n"
-        "- Routine upkeep is worth nothing, and every line costs a little (a quarter of a serious event).\n"
-        "- An event that the log does not report, or reports differently, is **invented**: that costs as much as a "
-        "grave event is worth.\n\n"
+        "- Routine upkeep is worth nothing, and every line costs a little (a tenth of a serious event).\n"
+        "- An event that the log does not report, or reports differently, is **invented**: that costs as much as "
+        "two serious events are worth.\n\n"
         "Prefer the brief that is worth more to somebody who must act on it without reading the log."
     )
 
@@ -32,7 +32,7 @@ def guidelines(level: int) -> str:
 def brief_value(*, level: int, true_weights: Sequence[float], invented: int, claims: int) -> float:
     """Weight of the true claims that count, less what the invented ones and the lines cost, per expected claim.
 
-        value = (sum of the E largest true weights - 3 * invented - 0.25 * claims) / E
+        value = (sum of the E largest true weights - 2 * invented - 0.1 * claims) / E
 
     where E is the number of events that a brief of this level should name.
     """

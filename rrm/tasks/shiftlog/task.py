@@ -10,8 +10,8 @@ from rrm.tasks.shiftlog.language import Severity, read_claims, severity_of
 from rrm.tasks.shiftlog.world import HEIGHTS, document_generator, write_document
 from rrm.tasks.task import AbstractTask, Claim, GoldUtility, SourceEntry, Split
 
-READING_BUDGET = 112
-"""Words for one comparison: about a shift and its two briefs."""
+READING_BUDGET = 64
+"""Words for one comparison: two entries of a shift and its two briefs."""
 
 
 class Shiftlog(AbstractTask):
