@@ -3,7 +3,7 @@
 #   make demo                     the whole recursion, offline, three levels of the embedded task
 #   make test                     style, types, floors, documentation and tests
 #   make demo PYTHON=python3.12   with another interpreter (3.11 or newer)
-#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu    on Linux: the small build without CUDA
+#   make demo TORCH_INDEX=...     on Linux: the index of the small builds without CUDA, see the PyTorch site
 #   make demo ARGS="--out runs/mine --seed 7"
 
 PYTHON ?= python3

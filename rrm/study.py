@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from transformers.utils import logging as transformers_logging
 
 from rrm.arms import Arm, ArmLevel, begin_ladder, play_arm, prepare_trunk
 from rrm.figures import Curve, level_figure, save_figure
@@ -99,7 +100,7 @@ def _play(
     progress.start("study", len(numbers) * (2 + len(Arm)))
     # Spawned, not forked: a forked child would share torch's thread pool and the parent's database connections.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker) as pool:
         waiting: dict[Future[tuple[ArmLevel, ...]], tuple[int, str]] = {
             pool.submit(_unit, folder, seed, "trunk", overrides): (seed, "trunk") for seed in numbers
         }
@@ -142,9 +143,10 @@ def _unit(folder: Path, seed: int, name: str, overrides: tuple[str, ...]) -> tup
     return play_arm(arm, here / name, begun=begun, progress=silent)
 
 
-def _one_thread() -> None:
-    """Two processes of two threads each crawl on two cores."""
+def _prepare_worker() -> None:
+    """Two processes of two threads each crawl on two cores, and their bars would write over the one that is shown."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    transformers_logging.disable_progress_bar()
 
 
 def _row(results: Results, arm: Arm, level: int) -> dict[str, object]:

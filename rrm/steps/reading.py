@@ -45,5 +45,5 @@ def features_of(bench: Workbench, *, level: int, round: int, split: Split) -> di
 
 
 def features_of_texts(bench: Workbench, prompts: Sequence[str], texts: Sequence[Sequence[str]]) -> torch.Tensor:
-    """Features of shape (prompts * texts of each, features); every prompt has an equal number of texts."""
-    return extract(trace(bench.base, prompts, texts), tuple(bench.config.reward.features))
+    """Features of shape (prompts * texts of each, features), on the CPU; every prompt has an equal number of texts."""
+    return extract(trace(bench.base, prompts, texts), tuple(bench.config.reward.features)).cpu()
