@@ -151,7 +151,7 @@ def test_a_copy_is_whole_or_not_there(ladder: Path, tmp_path: Path) -> None:
 
 
 def test_the_gold_rater_prefers_what_is_worth_more() -> None:
-    """Of two lines about a fire the true one is worth (3 - 0.25) / 2, the false one (0 - 3 - 0.25) / 2."""
+    """Of two lines about a fire the true one is worth (3 - 0.1) / 2, the false one (0 - 2 - 0.1) / 2."""
     task: AbstractTask = Shiftlog(seed=0)
     document = Document(id="shift", title="Shift", text="Day 1, early shift.\n#1 fire, pump 3. Seen.")
     question = Question(document, "#1 fire", "#1 injury")

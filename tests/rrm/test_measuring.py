@@ -63,13 +63,13 @@ def test_without_comparisons_there_is_no_figure() -> None:
 
 
 def test_what_briefs_are_worth(bench: Workbench) -> None:
-    """Of SHIFT the best brief is worth (3 + 1 - 0.5) / 2 = 1.75; a wrong line (0 - 3 - 0.25) / 2 = -1.625.
+    """Of SHIFT the best brief is worth (3 + 1 - 0.2) / 2 = 1.9; a wrong line (0 - 2 - 0.1) / 2 = -1.05.
 
-    Mean gold of four briefs (1, -1.625 / 1.75, 0, 1), and one invented claim of five.
+    Mean gold of four briefs (1, -1.05 / 1.9, 0, 1), and one invented claim of five.
     """
     texts = [("#1 fire\n#2 jam", "#1 injury"), ("", "#1 fire\n#2 jam")]
     found = measuring.policy_figures(bench, [SHIFT, SHIFT], texts, kl=0.25)
-    assert (found.gold, found.invented, found.kl) == pytest.approx(((2 - 1.625 / 1.75) / 4, 1 / 5, 0.25))
+    assert (found.gold, found.invented, found.kl) == pytest.approx(((2 - 1.05 / 1.9) / 4, 1 / 5, 0.25))
     assert measuring.policy_figures(bench, [SHIFT], [("",)], kl=0.0).invented == 0.0
 
 

@@ -1,6 +1,7 @@
 """The simulated reader's rule, against readings worked out by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ SHIFT = Document(
     "#3 greasing, kiln 2. Seen at once.\n#4 inspection, press 5. Seen at once.",
 )
 ENTRY = 7
-# A shift's brief should name two events: value = (weights - 3 found out - 0.25 lines) / 2. Four words each.
+# A shift's brief should name two events: value = (weights - 2 found out - 0.1 lines) / 2. Four words each.
 TRUE = "#1 fire\n#2 jam"
 INVENTING = "#1 fire\n#3 explosion"
 BRIEFS = 8
@@ -30,17 +31,18 @@ BRIEFS = 8
 def reading(
     first: str, second: str, *, aids: tuple[str, ...] | None = None, budget: int, skim: bool = False
 ) -> Reading:
-    return read(TASK, SHIFT, first, second, aids=aids, budget=budget, skim=skim)
+    found = read(TASK, SHIFT, first, second, aids=aids, budget=budget, skim=skim)
+    return replace(found, difference=round(found.difference, 9))
 
 
 def test_alone_an_invention_that_was_not_looked_up_is_believed() -> None:
-    """TRUE: (3 + 1 - 0.5) / 2 = 1.75. INVENTING, believed: (3 + 3 - 0.5) / 2 = 2.75."""
+    """TRUE: (3 + 1 - 0.2) / 2 = 1.9. INVENTING, believed: (3 + 3 - 0.2) / 2 = 2.9."""
     assert reading(TRUE, INVENTING, budget=BRIEFS) == Reading(difference=-1.0, words=BRIEFS, entries=0)
 
 
 def test_alone_an_invention_that_was_looked_up_is_found_out() -> None:
-    """The disputed entries 2 and 3 come before the shared 1. INVENTING is then (3 - 3 - 0.5) / 2 = -0.25."""
-    found = Reading(difference=2.0, words=BRIEFS + 2 * ENTRY, entries=2)
+    """The disputed entries 2 and 3 come before the shared 1. INVENTING is then (3 - 2 - 0.2) / 2 = 0.4."""
+    found = Reading(difference=1.5, words=BRIEFS + 2 * ENTRY, entries=2)
     assert reading(TRUE, INVENTING, budget=BRIEFS + 2 * ENTRY) == found
 
 
@@ -52,95 +54,95 @@ def test_alone_one_word_short_of_the_invention_it_is_still_believed() -> None:
 def test_alone_what_both_claim_is_looked_up_after_what_is_disputed() -> None:
     """Both claim an explosion in entry 3, only one an injury in entry 2: with one entry to read, it is entry 2.
 
-    Unread: (3 - 0.25) / 2 against (3 + 3 - 0.5) / 2. With entry 2 read, the second is (3 - 3 - 0.5) / 2. With both
-    read: (-3 - 0.25) / 2 against (-6 - 0.5) / 2.
+    Unread: (3 - 0.1) / 2 against (3 + 3 - 0.2) / 2. With entry 2 read, the second is (3 - 2 - 0.2) / 2. With both
+    read: (-2 - 0.1) / 2 against (-4 - 0.2) / 2.
     """
     shared, more = "#3 explosion", "#2 injury\n#3 explosion"
-    assert reading(shared, more, budget=6 + ENTRY).difference == 1.375 + 0.25
-    assert reading(shared, more, budget=6).difference == 1.375 - 2.75
-    assert reading(shared, more, budget=6 + 2 * ENTRY).difference == -1.625 + 3.25
+    assert reading(shared, more, budget=6 + ENTRY).difference == 1.05  # 1.45 - 0.4
+    assert reading(shared, more, budget=6).difference == -1.45  # 1.45 - 2.9
+    assert reading(shared, more, budget=6 + 2 * ENTRY).difference == 1.05  # -1.05 + 2.1
 
 
 def test_aided_what_the_aids_support_is_believed_unread() -> None:
-    """(3 - 0.25) / 2 = 1.375 against an empty brief; two words of brief, two of aid, none of source."""
-    assert reading("#1 fire", "", aids=("#1 fire", ""), budget=4) == Reading(difference=1.375, words=4, entries=0)
+    """(3 - 0.1) / 2 = 1.45 against an empty brief; two words of brief, two of aid, none of source."""
+    assert reading("#1 fire", "", aids=("#1 fire", ""), budget=4) == Reading(difference=1.45, words=4, entries=0)
 
 
 def test_aided_what_no_aid_supports_counts_for_nothing_until_it_is_read() -> None:
-    """Unread: (0 - 0.25) / 2 = -0.125, whether true or not. Read: 1.375 if true, (-3 - 0.25) / 2 = -1.625 if not."""
+    """Unread: (0 - 0.1) / 2 = -0.05, whether true or not. Read: 1.45 if true, (-2 - 0.1) / 2 = -1.05 if not."""
     aids = ("#2 jam",)
-    assert reading("#1 fire", "", aids=aids, budget=4 + ENTRY - 1) == Reading(difference=-0.125, words=4, entries=0)
-    assert reading("#3 fire", "", aids=aids, budget=4 + ENTRY - 1) == Reading(difference=-0.125, words=4, entries=0)
-    assert reading("#1 fire", "", aids=aids, budget=4 + ENTRY) == Reading(difference=1.375, words=4 + ENTRY, entries=1)
-    assert reading("#3 fire", "", aids=aids, budget=4 + ENTRY) == Reading(difference=-1.625, words=4 + ENTRY, entries=1)
+    assert reading("#1 fire", "", aids=aids, budget=4 + ENTRY - 1) == Reading(difference=-0.05, words=4, entries=0)
+    assert reading("#3 fire", "", aids=aids, budget=4 + ENTRY - 1) == Reading(difference=-0.05, words=4, entries=0)
+    assert reading("#1 fire", "", aids=aids, budget=4 + ENTRY) == Reading(difference=1.45, words=4 + ENTRY, entries=1)
+    assert reading("#3 fire", "", aids=aids, budget=4 + ENTRY) == Reading(difference=-1.05, words=4 + ENTRY, entries=1)
 
 
 def test_aided_what_both_claim_is_not_disputed() -> None:
     """Both claim an explosion in entry 3, one an injury in entry 4; the aid is silent, and one entry can be read.
 
-    It is entry 4, where the briefs differ. The shared claim stays open: (0 - 0.25) / 2 = -0.125 against
-    (0 - 3 - 0.5) / 2 = -1.75.
+    It is entry 4, where the briefs differ. The shared claim stays open: (0 - 0.1) / 2 = -0.05 against
+    (0 - 2 - 0.2) / 2 = -1.1.
     """
     found = reading("#3 explosion", "#3 explosion\n#4 injury", aids=("",), budget=6 + ENTRY)
-    assert found == Reading(difference=1.625, words=6 + ENTRY, entries=1)
+    assert found == Reading(difference=1.05, words=6 + ENTRY, entries=1)
 
 
 def test_aided_what_a_quote_has_settled_is_not_looked_up() -> None:
-    """The aid settles entries 1 and 2, so the one entry that can be read is 3: (3 - 3 - 0.5) / 2 = -0.25.
+    """The aid settles entries 1 and 2, so the one entry that can be read is 3: (3 - 2 - 0.2) / 2 = 0.4.
 
     Without the aid it would be entry 2, the first that only one of the briefs cites.
     """
     found = reading(TRUE, INVENTING, aids=(TRUE,), budget=BRIEFS + 4 + ENTRY)
-    assert found == Reading(difference=2.0, words=BRIEFS + 4 + ENTRY, entries=1)
+    assert found == Reading(difference=1.5, words=BRIEFS + 4 + ENTRY, entries=1)
 
 
 def test_aided_a_true_brief_beats_an_inventing_one_without_the_source() -> None:
-    """TRUE 1.75; of INVENTING only the fire is supported: (3 - 0.5) / 2 = 1.25."""
+    """TRUE 1.9; of INVENTING only the fire is supported: (3 - 0.2) / 2 = 1.4."""
     assert reading(TRUE, INVENTING, aids=(TRUE,), budget=BRIEFS + 4).difference == 0.5
 
 
 def test_a_quote_that_the_system_refutes_is_found_out_unread() -> None:
-    """An aid that repeats the invention does not support it: the system marks the quote, (0 - 3 - 0.25) / 2."""
-    assert reading("#3 fire", "", aids=("#3 fire",), budget=0).difference == -1.625
+    """An aid that repeats the invention does not support it: the system marks the quote, (0 - 2 - 0.1) / 2."""
+    assert reading("#3 fire", "", aids=("#3 fire",), budget=0).difference == -1.05
     facts = verified_quotes(TASK, SHIFT, ["#1 fire\nhm", "#3 fire"])
     assert facts == {Claim("1", "fire", 3.0): True, Claim("3", "fire", 3.0): False}
 
 
 def test_a_verified_quote_refutes_any_other_claim_about_its_entry() -> None:
-    """The source says fire, the aid says so, the brief says injury: (0 - 3 - 0.25) / 2, without a look at the log.
+    """The source says fire, the aid says so, the brief says injury: (0 - 2 - 0.1) / 2, without a look at the log.
 
     The verified quote settles the claim whatever else the aids say of that entry, and in whatever order.
     """
-    refuted = Reading(difference=-1.625, words=4, entries=0)
+    refuted = Reading(difference=-1.05, words=4, entries=0)
     assert reading("#1 injury", "", aids=("#1 fire",), budget=4) == refuted
     for aids in (("#1 fire", "#1 injury"), ("#1 injury", "#1 fire")):
-        assert reading("#1 injury", "", aids=aids, budget=6).difference == -1.625
-        assert reading("#1 fire", "", aids=aids, budget=6).difference == 1.375
+        assert reading("#1 injury", "", aids=aids, budget=6).difference == -1.05
+        assert reading("#1 fire", "", aids=aids, budget=6).difference == 1.45
 
 
 def test_a_verified_quote_decides_between_two_stories_of_one_entry() -> None:
-    """Both briefs cite entry 1; the aid confirms one and refutes the other: 1.375 against -1.625."""
+    """Both briefs cite entry 1; the aid confirms one and refutes the other: 1.45 against -1.05."""
     found = reading("#1 fire", "#1 injury", aids=("#1 fire",), budget=6)
-    assert found == Reading(difference=3.0, words=6, entries=0)
+    assert found == Reading(difference=2.5, words=6, entries=0)
     assert reading("#1 fire", "#1 injury", aids=None, budget=4).difference == 0.0
 
 
 def test_an_unverified_quote_says_nothing_of_other_claims_about_its_entry() -> None:
-    """The aid is wrong about entry 1. The true claim stays open, -0.125, until the entry is read: 1.375."""
-    assert reading("#1 fire", "", aids=("#1 injury",), budget=4).difference == -0.125
-    assert reading("#1 fire", "", aids=("#1 injury",), budget=4 + ENTRY).difference == 1.375
+    """The aid is wrong about entry 1. The true claim stays open, -0.05, until the entry is read: 1.45."""
+    assert reading("#1 fire", "", aids=("#1 injury",), budget=4).difference == -0.05
+    assert reading("#1 fire", "", aids=("#1 injury",), budget=4 + ENTRY).difference == 1.45
 
 
 def test_aids_that_say_nothing_are_not_the_same_as_none() -> None:
-    assert reading("#1 fire", "", aids=None, budget=2).difference == 1.375
-    assert reading("#1 fire", "", aids=("",), budget=2).difference == -0.125
+    assert reading("#1 fire", "", aids=None, budget=2).difference == 1.45
+    assert reading("#1 fire", "", aids=("",), budget=2).difference == -0.05
 
 
 def test_a_number_that_the_log_does_not_have_is_seen_at_a_glance() -> None:
     """It costs no words, but the reader has to turn to the source: one who skims, or is over the budget, does not."""
-    assert reading("#9 fire", "", budget=2) == Reading(difference=-1.625, words=2, entries=0)
-    assert reading("#9 fire", "", budget=1).difference == 1.375
-    assert reading("#9 fire", "", budget=99, skim=True).difference == 1.375
+    assert reading("#9 fire", "", budget=2) == Reading(difference=-1.05, words=2, entries=0)
+    assert reading("#9 fire", "", budget=1).difference == 1.45
+    assert reading("#9 fire", "", budget=99, skim=True).difference == 1.45
 
 
 def test_skimming_reads_the_briefs_only() -> None:
@@ -150,14 +152,14 @@ def test_skimming_reads_the_briefs_only() -> None:
 def test_aids_are_paid_from_the_same_budget() -> None:
     """An aid of seven words takes the place of one entry, also where it says nothing that reads as a claim."""
     idle = "Nothing of note in this part today."
-    assert reading("#3 fire", "", aids=(), budget=2 + ENTRY).difference == -1.625
-    assert reading("#3 fire", "", aids=(idle,), budget=2 + ENTRY) == Reading(difference=-0.125, words=9, entries=0)
+    assert reading("#3 fire", "", aids=(), budget=2 + ENTRY).difference == -1.05
+    assert reading("#3 fire", "", aids=(idle,), budget=2 + ENTRY) == Reading(difference=-0.05, words=9, entries=0)
 
 
 def test_a_claim_made_twice_is_believed_once_and_found_out_twice() -> None:
-    """Believed: (3 - 0.5) / 2 = 1.25. Found out: (-6 - 0.5) / 2 = -3.25. Both as gold counts them."""
-    assert reading("#3 fire\n#3 fire", "", budget=4).difference == 1.25
-    assert reading("#3 fire\n#3 fire", "", budget=4 + ENTRY).difference == -3.25
+    """Believed: (3 - 0.2) / 2 = 1.4. Found out: (-4 - 0.2) / 2 = -2.1. Both as gold counts them."""
+    assert reading("#3 fire\n#3 fire", "", budget=4).difference == 1.4
+    assert reading("#3 fire\n#3 fire", "", budget=4 + ENTRY).difference == -2.1
 
 
 def test_the_chance_of_an_answer() -> None:
@@ -184,9 +186,9 @@ def test_never_more_is_read_than_the_budget_or_the_given_texts(
 
 @given(first=lines([SHIFT]), second=lines([SHIFT]), aids=st.none() | st.lists(lines([SHIFT])))
 def test_with_enough_budget_the_difference_is_the_gold_one(first: str, second: str, aids: list[str] | None) -> None:
-    """Two ways to one number: by beliefs after reading all, and by gold times the best value, 1.75 for this shift."""
+    """Two ways to one number: by beliefs after reading all, and by gold times the best value, 1.9 for this shift."""
     gold = Shiftlog(seed=0)
-    expected = 1.75 * (gold.gold(SHIFT, first).utility - gold.gold(SHIFT, second).utility)
+    expected = 1.9 * (gold.gold(SHIFT, first).utility - gold.gold(SHIFT, second).utility)
     assert read(TASK, SHIFT, first, second, aids=aids, budget=10**6).difference == pytest.approx(expected)
 
 

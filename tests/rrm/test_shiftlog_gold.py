@@ -24,27 +24,27 @@ SHIFT = leaf("fire", "jam", "greasing", "inspection")
 QUIET = leaf("greasing", "inspection", "painting", "cleaning")
 BURNING = leaf("fire", "injury", "collapse", "jam")
 
-# A shift's brief should name E = 2 events: value = (weights - 3 invented - 0.25 lines) / 2, and gold is that over the
-# best. SHIFT: best is fire and jam, (3 + 1 - 0.5) / 2 = 1.75. QUIET: nothing to tell, so the scale is that of one
-# serious event, (1 - 0.25) / 2 = 0.375. BURNING: two of the three grave ones, (3 + 3 - 0.5) / 2 = 2.75.
+# A shift's brief should name E = 2 events: value = (weights - 2 invented - 0.1 lines) / 2, and gold is that over the
+# best. SHIFT: best is fire and jam, (3 + 1 - 0.2) / 2 = 1.9. QUIET: nothing to tell, so the scale is that of one
+# serious event, (1 - 0.1) / 2 = 0.45. BURNING: two of the three grave ones, (3 + 3 - 0.2) / 2 = 2.9.
 WORKED = [
     ("the best brief", SHIFT, "#1 fire\n#2 jam", Fraction(1)),
-    ("one event: (3 - 0.25) / 2 = 1.375", SHIFT, "#1 fire", Fraction("1.375") / Fraction("1.75")),
-    ("the lesser one: (1 - 0.25) / 2 = 0.375", SHIFT, "#2 jam", Fraction("0.375") / Fraction("1.75")),
-    ("one made up: (3 - 3 - 0.5) / 2 = -0.25", SHIFT, "#1 fire\n#3 explosion", Fraction(-1, 7)),
-    ("misreported: (0 - 3 - 0.25) / 2 = -1.625", SHIFT, "#1 injury", Fraction("-1.625") / Fraction("1.75")),
-    ("no such entry: as if misreported", SHIFT, "#9 fire", Fraction("-1.625") / Fraction("1.75")),
-    ("no such word: as if misreported", SHIFT, "#1 levitation", Fraction("-1.625") / Fraction("1.75")),
-    ("said twice: (3 - 0.5) / 2 = 1.25", SHIFT, "#1 fire\n#1 fire", Fraction(5, 7)),
-    ("made up twice: (0 - 6 - 0.5) / 2 = -3.25", SHIFT, "#9 fire\n#9 fire", Fraction("-3.25") / Fraction("1.75")),
-    ("upkeep: (0 - 0.25) / 2 = -0.125", SHIFT, "#3 greasing", Fraction(-1, 14)),
-    ("everything: (4 - 1) / 2 = 1.5", SHIFT, "#1 fire\n#2 jam\n#3 greasing\n#4 inspection", Fraction(6, 7)),
+    ("one event: (3 - 0.1) / 2 = 1.45", SHIFT, "#1 fire", Fraction("1.45") / Fraction("1.9")),
+    ("the lesser one: (1 - 0.1) / 2 = 0.45", SHIFT, "#2 jam", Fraction("0.45") / Fraction("1.9")),
+    ("one made up: (3 - 2 - 0.2) / 2 = 0.4", SHIFT, "#1 fire\n#3 explosion", Fraction(4, 19)),
+    ("misreported: (0 - 2 - 0.1) / 2 = -1.05", SHIFT, "#1 injury", Fraction("-1.05") / Fraction("1.9")),
+    ("no such entry: as if misreported", SHIFT, "#9 fire", Fraction("-1.05") / Fraction("1.9")),
+    ("no such word: as if misreported", SHIFT, "#1 levitation", Fraction("-1.05") / Fraction("1.9")),
+    ("said twice: (3 - 0.2) / 2 = 1.4", SHIFT, "#1 fire\n#1 fire", Fraction(14, 19)),
+    ("made up twice: (0 - 4 - 0.2) / 2 = -2.1", SHIFT, "#9 fire\n#9 fire", Fraction("-2.1") / Fraction("1.9")),
+    ("upkeep: (0 - 0.1) / 2 = -0.05", SHIFT, "#3 greasing", Fraction(-1, 38)),
+    ("everything: (4 - 0.4) / 2 = 1.8", SHIFT, "#1 fire\n#2 jam\n#3 greasing\n#4 inspection", Fraction(18, 19)),
     ("no claim at all", SHIFT, "All is well.", Fraction(0)),
     ("nothing to tell, nothing told", QUIET, "", Fraction(0)),
-    ("nothing to tell, upkeep told: -0.125", QUIET, "#1 greasing", Fraction("-0.125") / Fraction("0.375")),
-    ("nothing to tell, a fire told: -1.625", QUIET, "#1 fire", Fraction("-1.625") / Fraction("0.375")),
+    ("nothing to tell, upkeep told: -0.05 / 0.45", QUIET, "#1 greasing", Fraction(-1, 9)),
+    ("nothing to tell, a fire told: -1.05 / 0.45", QUIET, "#1 fire", Fraction(-7, 3)),
     ("two of three grave ones", BURNING, "#1 fire\n#3 collapse", Fraction(1)),
-    ("a third does not count: (6 - 0.75) / 2", BURNING, "#1 fire\n#2 injury\n#3 collapse", Fraction(21, 22)),
+    ("a third does not count: (6 - 0.3) / 2", BURNING, "#1 fire\n#2 injury\n#3 collapse", Fraction(57, 58)),
 ]
 
 
@@ -71,11 +71,11 @@ def test_the_parts_of_the_utility(document: Document, brief: str, coverage: floa
 
 
 def test_a_day_expects_four_events() -> None:
-    """Three shifts of a fire and a jam: the best is (3 + 3 + 3 + 1 - 1) / 4 = 2.25, the fires (9 - 0.75) / 4."""
+    """Three shifts of a fire and a jam: the best is (3 + 3 + 3 + 1 - 0.4) / 4 = 2.4, the fires (9 - 0.3) / 4."""
     shifts = tuple(leaf("fire", "jam", "greasing", "inspection", first=first) for first in (1, 5, 9))
     day = Document(id="day", title="Day", text="\n".join(shift.text for shift in shifts), parts=shifts)
     assert TASK.gold(day, "#1 fire\n#2 jam\n#5 fire\n#9 fire").utility == 1.0
-    assert TASK.gold(day, "#1 fire\n#5 fire\n#9 fire").utility == pytest.approx(2.0625 / 2.25)
+    assert TASK.gold(day, "#1 fire\n#5 fire\n#9 fire").utility == pytest.approx(2.175 / 2.4)
 
 
 @given(brief=lines([SHIFT]), number=st.integers(0, 60), event=st.sampled_from(EVENTS[Severity.GRAVE]))
@@ -97,10 +97,10 @@ def test_arbitrary_text_is_read(text: str) -> None:
 
 
 def test_the_guidelines_say_what_gold_counts() -> None:
-    """Three times as much; a quarter of a serious event; what a grave one is worth; how many; and every event."""
+    """Three times as much; a tenth of a serious event; what two serious ones are worth; how many; and every event."""
     assert Severity.GRAVE == 3 * Severity.SERIOUS
-    assert LINE_COST == Severity.SERIOUS / 4
-    assert INVENTED_COST == Severity.GRAVE
+    assert LINE_COST == Severity.SERIOUS / 10
+    assert INVENTED_COST == 2 * Severity.SERIOUS
     for level, expected in enumerate(CLAIMS_PER_LEVEL):
         text = TASK.guidelines(level)
         assert f"name the {expected} most severe events" in text
