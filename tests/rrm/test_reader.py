@@ -85,6 +85,10 @@ def test_aided_what_both_claim_is_not_disputed() -> None:
     """
     found = reading("#3 explosion", "#3 explosion\n#4 injury", aids=("",), budget=6 + ENTRY)
     assert found == Reading(difference=1.05, words=6 + ENTRY, entries=1)
+    # The same beside a claim that the aid settles: (3 - 0.2) / 2 = 1.4 against (3 - 2 - 0.3) / 2 = 0.35.
+    briefs = "#1 fire\n#3 explosion", "#1 fire\n#3 explosion\n#4 injury"
+    found = reading(*briefs, aids=("#1 fire",), budget=12 + ENTRY)
+    assert found == Reading(difference=1.05, words=12 + ENTRY, entries=1)
 
 
 def test_aided_what_a_quote_has_settled_is_not_looked_up() -> None:
