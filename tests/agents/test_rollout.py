@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from agents.assistants.part_briefs import brief_parts
 from agents.divergence import exact_kl
 from agents.policy import Policy
 from agents.rollout import greedy, inverse_cumulative, rollout, sample, trace
@@ -127,8 +126,6 @@ def test_greedy_takes_the_likeliest_token_at_every_step(
     assert len(set(expected)) > 1
     for chunk in (1, 2, 16):
         assert greedy(policy, prompts, 5, chunk=chunk) == tuple(expected)
-    assert brief_parts(policy, prompts, 5) == tuple(expected)
-    assert brief_parts(policy, [], 5) == ()
 
 
 @torch.no_grad()

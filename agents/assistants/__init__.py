@@ -1,1 +1,0 @@
-"""Agents put to work for a rater: each file is one way to help."""
