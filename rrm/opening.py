@@ -86,7 +86,7 @@ def _open_run(folder: Path, config: Configuration) -> Run:
 
 
 def _check_unchanged(run: Run, config: Configuration) -> None:
-    """A seed or task that changes half-way would mix two worlds in one file."""
+    """A seed that changes half-way would mix two worlds in one file."""
     if run.seed != config.run.seed:
         raise ConfigurationError(
             f"run.seed is {config.run.seed}, but this run was begun with {run.seed}; set it back, or start another run."

@@ -7,7 +7,7 @@ the run ends with the same answers and the same weights. Nothing here reads the 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rrm.errors import ConfigurationError, RunError
+from rrm.errors import ConfigurationError, RunCorrupt, RunError
 from rrm.steps.assisting import assist
 from rrm.steps.fitting import fit_reward_model
 from rrm.steps.judging import judge, missing_judgements
@@ -146,7 +146,9 @@ def _play_step(bench: Workbench, name: str, *, level: int, round: int) -> None:
             case "judge-promotion":
                 return _judge(bench, level=level, round=round, purposes=PROMOTING)
             case _:
-                asked = once(bench, level=level, round=round, name="evaluate", work=lambda _: {})
+                asked = step_result(bench.run, step_key(level=level, round=round, name="evaluate"))
+                if asked is None:
+                    raise RunCorrupt(f"Round {round} of level {level} has nothing to promote; run `rrm verify` on it.")
                 return promote(bench, level=level, round=round, new=str(asked["new"]), old=str(asked["old"]))
 
     once(bench, level=level, round=round, name=name, work=work)

@@ -1,5 +1,6 @@
 """Evaluate and promote: held-out judgements say whether a new agent beats the one before it."""
 
+import math
 from collections.abc import Mapping
 
 from scipy.stats import binomtest
@@ -67,7 +68,8 @@ def promote(bench: Workbench, *, level: int, round: int, new: str, old: str) -> 
             continue
         asked = comparison(bench.run, judgement.comparison_id)
         wins += label if f"/{new}/" in asked.first_completion_id else 1.0 - label
-    test = binomtest(round_half_down(wins), len(judged)) if judged else None
+    # The test counts whole wins; half a win is not one.
+    test = binomtest(math.floor(wins), len(judged)) if judged else None
     interval = test.proportion_ci(CONFIDENCE, method="wilson") if test else None
     verdict = interval is not None and bool(interval.low > 0.5)
     record: dict[str, object] = {
@@ -95,11 +97,6 @@ def promotion_of(bench: Workbench, *, level: int, round: int) -> Mapping[str, ob
     """The record of a round's promotion step."""
     found = step_result(bench.run, step_key(level=level, round=round, name="promote"))
     return {} if found is None else found
-
-
-def round_half_down(wins: float) -> int:
-    """Whole wins; half a win is not one."""
-    return int(wins)
 
 
 def _put_comparisons(bench: Workbench, wanted: set[str], *, new: str, old: str, level: int, round: int) -> None:
