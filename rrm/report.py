@@ -27,7 +27,7 @@ class Report:
     folder: Path
     """The `report` folder: report.json and report.html."""
     seconds: float
-    """Time spent in the steps of the run, over all processes that worked on it."""
+    """From the beginning to the end of every step, summed; where a step was interrupted, its pause is included."""
     seed: int
     levels: tuple[LevelFigures, ...]
     promotions: tuple[Mapping[str, object], ...]
