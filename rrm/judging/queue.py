@@ -37,6 +37,7 @@ __all__ = [
     "answer_many",
     "change",
     "draw",
+    "draw_any",
     "draw_many",
     "draw_repeat",
     "give_back",
@@ -48,12 +49,12 @@ __all__ = [
 
 # Open to a rater: not answered by them, not in their hands (unless they resume), and with fewer raters than planned.
 _OPEN = """
-    SELECT id FROM comparisons WHERE level = ? AND round = ? AND purpose = ? AND NOT EXISTS (
-        SELECT 1 FROM leases WHERE comparison_id = comparisons.id AND rater_id = ? AND repeat = 0
+    SELECT comparison_id AS id FROM waiting WHERE raters_missing > 0 {place} AND NOT EXISTS (
+        SELECT 1 FROM leases WHERE leases.comparison_id = waiting.comparison_id AND rater_id = ? AND repeat = 0
             AND (state = 'answered' OR (state = 'open' AND expires_at > ? AND NOT ?)))
-    AND (SELECT count(*) FROM leases WHERE comparison_id = comparisons.id AND rater_id != ? AND repeat = 0
-            AND (state = 'answered' OR (state = 'open' AND expires_at > ?))) < raters_planned
-    ORDER BY position, id LIMIT ?"""
+    AND (SELECT count(*) FROM leases WHERE leases.comparison_id = waiting.comparison_id AND rater_id != ?
+            AND repeat = 0 AND state = 'open' AND expires_at > ?) < raters_missing
+    ORDER BY level, round, place, comparison_id LIMIT ?"""
 
 _REPEATABLE = """
     SELECT comparisons.id FROM comparisons JOIN leases ON leases.comparison_id = comparisons.id
@@ -87,7 +88,7 @@ def draw_many(
     lease_seconds: float = LEASE_SECONDS,
     resume: bool = False,
 ) -> list[Leased]:
-    """Lease up to `count` open comparisons to a rater, by their position and id.
+    """Lease up to `count` open comparisons of one purpose to a rater, in the order in which they are to be asked.
 
     Args:
         run: the run.
@@ -102,9 +103,21 @@ def draw_many(
             for a page that was loaded anew; not for a second page beside the first.
     """
     time = timestamp(now)
+    query = _OPEN.format(place="AND level = ? AND round = ? AND purpose = ?")
     with run.transaction():
         parameters = (level, round, purpose.value, rater_id, time, int(resume), rater_id, time, count)
-        found = [str(row["id"]) for row in rows(run.database, _OPEN, parameters)]
+        found = [str(row["id"]) for row in rows(run.database, query, parameters)]
+        return lease(run, found, rater_id=rater_id, repeat=0, time=time, lease_seconds=lease_seconds)
+
+
+def draw_any(
+    run: Run, *, rater_id: str, count: int, now: str, lease_seconds: float = LEASE_SECONDS, resume: bool = False
+) -> list[Leased]:
+    """Lease up to `count` open comparisons of any level, round and purpose: the lowest level and round first."""
+    time = timestamp(now)
+    with run.transaction():
+        parameters = (rater_id, time, int(resume), rater_id, time, count)
+        found = [str(row["id"]) for row in rows(run.database, _OPEN.format(place=""), parameters)]
         return lease(run, found, rater_id=rater_id, repeat=0, time=time, lease_seconds=lease_seconds)
 
 

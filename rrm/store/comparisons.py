@@ -8,6 +8,7 @@ from rrm.store.rows import to_record, to_row
 from rrm.store.run import Run
 from rrm.store.texts import conditions, one, put_with_text
 from rrm.store.transaction import insert_once, rows, rows_in
+from rrm.store.waiting import put_waiting
 
 _COMPARISONS = "SELECT comparisons.*, texts.text AS prompt FROM comparisons JOIN texts ON texts.sha256 = prompt_sha256"
 
@@ -30,6 +31,7 @@ def put_comparisons(run: Run, new: Sequence[StoredComparison]) -> None:
     with run.transaction():
         _refuse_mixed(run, new)
         put_with_text(run, "comparisons", new, field="prompt")
+        put_waiting(run, new)
 
 
 def _refuse_mixed(run: Run, new: Sequence[StoredComparison]) -> None:

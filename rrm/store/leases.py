@@ -13,6 +13,7 @@ from rrm.store.run import Run
 from rrm.store.texts import one
 from rrm.store.times import later, timestamp
 from rrm.store.transaction import Row, execute, rows, rows_in
+from rrm.store.waiting import count_answered
 
 LEASE_SECONDS = 300.0
 """How long a comparison stays with a rater who gives no sign of life."""
@@ -103,6 +104,7 @@ def release(run: Run, lease_id: str, *, state: str, now: str) -> None:
             "UPDATE leases SET state = ?, released_at = ? WHERE id = ? AND (state = 'open' OR ? = 'answered')",
             (state, timestamp(now), lease_id, state),
         )
+        count_answered(run, lease_id)
 
 
 def reopen(run: Run, lease_id: str, *, now: str, lease_seconds: float) -> None:
@@ -113,3 +115,4 @@ def reopen(run: Run, lease_id: str, *, now: str, lease_seconds: float) -> None:
             "UPDATE leases SET state = 'open', released_at = NULL, expires_at = ? WHERE id = ?",
             (later(now, lease_seconds), lease_id),
         )
+        count_answered(run, lease_id)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlite_utils import Database
 
 from rrm.errors import RunError, SchemaTooNew
+from rrm.store.page_schema import FILL_WAITING, PAGE_INDEXES, PAGE_TABLES, PAGE_TRIGGERS
 from rrm.store.schema import INDEXES, LIVE_JUDGEMENTS, READABLE_VIEWS, TABLES, TRIGGERS
 from rrm.store.transaction import execute, rows, write
 
@@ -34,9 +35,15 @@ def _readable_views(database: Database) -> None:
         execute(database, statement)
 
 
+def _page(database: Database) -> None:
+    for statement in (*PAGE_TABLES, *PAGE_INDEXES, *PAGE_TRIGGERS, FILL_WAITING):
+        execute(database, statement)
+
+
 MIGRATIONS = (
     Migration(1, "tables", _tables),
     Migration(2, "readable views", _readable_views),
+    Migration(3, "what waits, people and sessions", _page),
 )
 
 

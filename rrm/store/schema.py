@@ -171,7 +171,8 @@ _KEYS = {
 }
 
 
-def _append_only(table: str, same_key: str) -> tuple[str, str, str]:
+def append_only(table: str, same_key: str) -> tuple[str, str, str]:
+    """Triggers that refuse to change, delete or replace a row of a table; `same_key` says which row a new one is."""
     # INSERT OR REPLACE deletes without asking a delete trigger unless recursive_triggers is on, hence the third one.
     refuse = f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
     return (
@@ -182,7 +183,7 @@ def _append_only(table: str, same_key: str) -> tuple[str, str, str]:
     )
 
 
-TRIGGERS = tuple(statement for table, key in _KEYS.items() for statement in _append_only(table, key))
+TRIGGERS = tuple(statement for table, key in _KEYS.items() for statement in append_only(table, key))
 
 READABLE_VIEWS = (
     """CREATE VIEW comparisons_readable AS

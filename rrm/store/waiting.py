@@ -1,0 +1,66 @@
+"""What still waits to be judged, and in which order it is asked: kept beside the comparisons, in the same transactions.
+
+Nothing here is evidence: the table follows from comparisons and leases, apart from the order, which the current reward
+model may change.
+"""
+
+from collections.abc import Sequence
+
+from rrm.store.records import StoredComparison
+from rrm.store.run import Run
+from rrm.store.transaction import execute, rows, translated
+
+
+def put_waiting(run: Run, new: Sequence[StoredComparison]) -> None:
+    """Let new comparisons wait; those that are known already keep their place. Call it inside a transaction."""
+    last: dict[tuple[int, int, str], int] = {}
+    for each in new:
+        key = (each.level, each.round, each.purpose.value)
+        last[key] = max(last.get(key, 0), each.position)
+    with translated(run.database.conn):
+        run.database.conn.executemany(
+            """INSERT INTO waiting (comparison_id, level, round, purpose, place, raters_missing)
+            VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (comparison_id) DO NOTHING""",
+            [
+                (
+                    each.id,
+                    each.level,
+                    each.round,
+                    each.purpose.value,
+                    # A share of its purpose's comparisons, so that the purposes of a round are asked evenly mixed.
+                    (each.position + 0.5) / (1.0 + last[each.level, each.round, each.purpose.value]),
+                    each.raters_planned,
+                )
+                for each in new
+            ],
+        )
+
+
+def count_answered(run: Run, lease_id: str) -> None:
+    """Bring what is missing of a lease's comparison up to date, after the lease changed its state."""
+    execute(
+        run.database,
+        """UPDATE waiting SET raters_missing = (
+            SELECT raters_planned FROM comparisons WHERE comparisons.id = comparison_id) - (
+            SELECT count(*) FROM leases WHERE leases.comparison_id = waiting.comparison_id
+                AND repeat = 0 AND state = 'answered')
+        WHERE comparison_id = (SELECT comparison_id FROM leases WHERE id = ?)""",
+        (lease_id,),
+    )
+
+
+def set_order(run: Run, order: Sequence[tuple[str, float, str]]) -> None:
+    """Change the order in which comparisons are asked: id, place in [0, 1) (lower is earlier), and the reason for it."""
+    with run.transaction(), translated(run.database.conn):
+        run.database.conn.executemany(
+            "UPDATE waiting SET place = ?, reason = ? WHERE comparison_id = ?",
+            [(place, reason, comparison_id) for comparison_id, place, reason in order],
+        )
+
+
+def asked_because(run: Run, comparison_id: str) -> str:
+    """Why a comparison is asked where it is: the reason of its last reordering, or of its selection."""
+    query = """SELECT coalesce(waiting.reason, comparisons.reason) AS reason
+        FROM comparisons LEFT JOIN waiting ON comparison_id = comparisons.id WHERE comparisons.id = ?"""
+    found = rows(run.database, query, (comparison_id,))
+    return str(found[0]["reason"]) if found else ""
