@@ -91,7 +91,8 @@ FILL_WAITING = """
             SELECT max(other.position) FROM comparisons AS other WHERE other.level = comparison.level
                 AND other.round = comparison.round AND other.purpose = comparison.purpose)),
         comparison.raters_planned - (
-            SELECT count(*) FROM leases WHERE leases.comparison_id = comparison.id AND repeat = 0 AND state = 'answered')
+            SELECT count(*) FROM leases
+            WHERE leases.comparison_id = comparison.id AND repeat = 0 AND state = 'answered')
     FROM comparisons AS comparison WHERE true
     ON CONFLICT (comparison_id) DO NOTHING"""
 """Fills the table for comparisons that are not in it. The place is a share of its purpose's comparisons, so that the

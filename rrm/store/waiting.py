@@ -50,7 +50,7 @@ def count_answered(run: Run, lease_id: str) -> None:
 
 
 def set_order(run: Run, order: Sequence[tuple[str, float, str]]) -> None:
-    """Change the order in which comparisons are asked: id, place in [0, 1) (lower is earlier), and the reason for it."""
+    """Change the order of asking: comparison id, place in [0, 1) (lower is earlier), and the reason for it."""
     with run.transaction(), translated(run.database.conn):
         run.database.conn.executemany(
             "UPDATE waiting SET place = ?, reason = ? WHERE comparison_id = ?",
