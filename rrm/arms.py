@@ -23,9 +23,10 @@ from rrm.measuring import (
     test_comparisons,
     test_texts,
 )
-from rrm.opening import make_task, open_workbench
+from rrm.opening import open_workbench
 from rrm.progress import AbstractProgress
 from rrm.rounds import play_round
+from rrm.run_folder import make_task
 from rrm.starting import start_run
 from rrm.steps.sampling import sample
 from rrm.tasks.task import AbstractTask, Split

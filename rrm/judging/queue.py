@@ -29,6 +29,7 @@ from rrm.store.sittings import (
 )
 from rrm.store.times import timestamp
 from rrm.store.transaction import rows
+from rrm.store.waiting import last_place
 
 __all__ = [
     "LEASE_SECONDS",
@@ -55,6 +56,8 @@ _OPEN = """
     AND (SELECT count(*) FROM leases WHERE leases.comparison_id = waiting.comparison_id AND rater_id != ?
             AND repeat = 0 AND state = 'open' AND expires_at > ?) < raters_missing
     ORDER BY level, round, place, comparison_id LIMIT ?"""
+
+_BEHIND = "AND (level, round, place, comparison_id) > (?, ?, ?, ?)"
 
 _REPEATABLE = """
     SELECT comparisons.id FROM comparisons JOIN leases ON leases.comparison_id = comparisons.id
@@ -115,10 +118,14 @@ def draw_any(
 ) -> list[Leased]:
     """Lease up to `count` open comparisons of any level, round and purpose: the lowest level and round first."""
     time = timestamp(now)
+    parameters = (rater_id, time, int(resume), rater_id, time, count)
     with run.transaction():
-        parameters = (rater_id, time, int(resume), rater_id, time, count)
-        found = [str(row["id"]) for row in rows(run.database, _OPEN.format(place=""), parameters)]
-        return lease(run, found, rater_id=rater_id, repeat=0, time=time, lease_seconds=lease_seconds)
+        last = None if resume else last_place(run, rater_id)
+        found = rows(run.database, _OPEN.format(place=_BEHIND), (*last, *parameters)) if last else []
+        if len(found) < count:
+            found = rows(run.database, _OPEN.format(place=""), parameters)
+        ids = [str(row["id"]) for row in found]
+        return lease(run, ids, rater_id=rater_id, repeat=0, time=time, lease_seconds=lease_seconds)
 
 
 def draw(

@@ -30,6 +30,11 @@ PAGE_TABLES = (
         created_at TEXT NOT NULL,
         expires_at TEXT NOT NULL
     ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE wrong_passwords (
+        name TEXT PRIMARY KEY,
+        failures INTEGER NOT NULL,
+        wait_until TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE exclusions (
         position INTEGER PRIMARY KEY,
         rater_id TEXT NOT NULL REFERENCES raters,
@@ -41,6 +46,10 @@ PAGE_TABLES = (
     """CREATE TABLE reveals (
         lease_id TEXT PRIMARY KEY REFERENCES leases,
         revealed_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE hands (
+        lease_id TEXT PRIMARY KEY REFERENCES leases,
+        tab TEXT NOT NULL
     ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE sessions (
         position INTEGER PRIMARY KEY,
@@ -75,8 +84,10 @@ PAGE_TABLES = (
 PAGE_INDEXES = (
     "CREATE INDEX waiting_in_order ON waiting (level, round, place, comparison_id) WHERE raters_missing > 0",
     "CREATE INDEX leases_by_rater ON leases (rater_id, state, expires_at)",
+    "CREATE INDEX leases_in_time ON leases (rater_id, created_at)",
     "CREATE INDEX leases_by_comparison ON leases (comparison_id, repeat, state)",
     "CREATE INDEX sign_ins_by_rater ON sign_ins (rater_id)",
+    "CREATE INDEX judgements_by_time ON judgements (rater_id, decided_at)",
 )
 
 PAGE_TRIGGERS = (

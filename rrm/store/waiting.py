@@ -7,8 +7,11 @@ model may change.
 from collections.abc import Sequence
 
 from rrm.store.records import StoredComparison
-from rrm.store.run import Run
+from rrm.store.run import Run, set_value
+from rrm.store.times import timestamp
 from rrm.store.transaction import execute, rows, translated
+
+_ORDERED_AT = "ordered_at"
 
 
 def put_waiting(run: Run, new: Sequence[StoredComparison]) -> None:
@@ -49,13 +52,31 @@ def count_answered(run: Run, lease_id: str) -> None:
     )
 
 
-def set_order(run: Run, order: Sequence[tuple[str, float, str]]) -> None:
+def set_order(run: Run, order: Sequence[tuple[str, float, str]], *, now: str) -> None:
     """Change the order of asking: comparison id, place in [0, 1) (lower is earlier), and the reason for it."""
     with run.transaction(), translated(run.database.conn):
+        set_value(run, _ORDERED_AT, timestamp(now))
         run.database.conn.executemany(
             "UPDATE waiting SET place = ?, reason = ? WHERE comparison_id = ?",
             [(place, reason, comparison_id) for comparison_id, place, reason in order],
         )
+
+
+def last_place(run: Run, rater_id: str) -> tuple[int, int, float, str] | None:
+    """Level, round, place and id of what a rater was given last, if the order is still the one it was given in.
+
+    All before it was answered by them or skipped for a reason that mostly lasts, so that a search for what is open to
+    them may begin behind it, and needs to begin anew only where nothing is found.
+    """
+    query = """SELECT level, round, place, comparison_id FROM leases JOIN waiting USING (comparison_id)
+        WHERE rater_id = ? AND leases.repeat = 0
+            AND leases.created_at > coalesce((SELECT json_extract(value, '$') FROM run WHERE key = ?), '')
+        ORDER BY leases.created_at DESC, level DESC, round DESC, place DESC LIMIT 1"""
+    found = rows(run.database, query, (rater_id, _ORDERED_AT))
+    if not found:
+        return None
+    row = found[0]
+    return int(row["level"] or 0), int(row["round"] or 0), float(row["place"] or 0.0), str(row["comparison_id"])
 
 
 def asked_because(run: Run, comparison_id: str) -> str:

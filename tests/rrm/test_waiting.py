@@ -43,6 +43,14 @@ def test_the_table_filled_anew_is_the_table_that_was_kept(tmp_path: Path) -> Non
 def test_the_order_can_be_changed_and_says_why(tmp_path: Path) -> None:
     with small_run(tmp_path) as run:
         assert asked_because(run, "p2") == "random"
-        set_order(run, [("p2", 0.0, "spread")])
+        set_order(run, [("p2", 0.0, "spread")], now=seconds(0))
         assert asked_because(run, "p2") == "spread"
-        assert [finish(run, "ann", at=at) for at in range(3)] == ["p2", "p0", "p1"]
+        assert [finish(run, "ann", at=at) for at in range(1, 4)] == ["p2", "p0", "p1"]
+
+
+def test_what_was_passed_over_is_found_in_the_end(tmp_path: Path) -> None:
+    with small_run(tmp_path) as run:
+        draw_any(run, rater_id="ben", count=1, now=seconds(0), lease_seconds=100.0)
+        assert [finish(run, "ann", at=1), finish(run, "ann", at=2)] == ["p1", "p2"]
+        assert draw_any(run, rater_id="ann", count=1, now=seconds(3)) == []
+        assert finish(run, "ann", at=200) == "p0"
