@@ -83,6 +83,18 @@ class JudgingSection(Section):
         default="trained",
         description="Who helps: the agent that stands a level below, or (a control) the untrained base.",
     )
+    raters_per_comparison: int = Field(
+        default=1, ge=1, le=100, description="How many people judge the same comparison; agreement needs at least 2."
+    )
+    repeat_share: float = Field(
+        default=0.05, ge=0, le=0.5, description="Where people judge: share of comparisons that silently come again."
+    )
+    planted_share: float = Field(
+        default=0.05, ge=0, le=0.5, description="Where people judge: share of comparisons with a known answer."
+    )
+    unaided_share: float = Field(
+        default=0.1, ge=0, le=1, description="Where people judge with aids: share that silently comes without any."
+    )
 
 
 class RewardSection(Section):

@@ -7,6 +7,8 @@ RrmError
     ├── SchemaTooNew        the database was written by a newer version
     ├── RunBusy             another process works on this run
     ├── DiskFull            the disk (or quota) has no room left
+    ├── NotAllowed          this person may not do that, or not now
+    ├── Stopped             somebody asked the work to stop; it goes on from there when it is started again
     └── ConfigurationError  a setting is unknown or has an impossible value (also a ValueError)
 """
 
@@ -35,6 +37,14 @@ class RunBusy(RunError):
 
 class DiskFull(RunError):
     """The disk (or quota) has no room left; what was committed before is safe."""
+
+
+class NotAllowed(RunError):
+    """This person may not do that, or not now."""
+
+
+class Stopped(RunError):
+    """Somebody asked the work to stop; nothing is wrong, and it goes on there when it is started again."""
 
 
 class ConfigurationError(RunError, ValueError):

@@ -1,6 +1,7 @@
-"""Figures of reports, drawn by matplotlib without a screen and handed back as SVG text or written to a file."""
+"""Figures, drawn by matplotlib without a screen: for reports as SVG text or a file, for pages in their own colours."""
 
 import io
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from rrm.page_svg import page_svg
 
 COLOURS = {
     "alone": "#8a8f98",
@@ -18,6 +21,9 @@ COLOURS = {
     "base": "#8a8f98",
     "agent": "#2f6fb0",
 }
+
+_DRAWING = threading.Lock()
+"""Settings of matplotlib belong to the whole process, and a page draws in many threads."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +69,22 @@ def as_svg(figure: Figure) -> str:
     """The figure as an SVG element, to stand inside a page. Equal figures give equal text."""
     buffer = io.StringIO()
     # Without a salt of ours the names inside the figure are drawn at random.
-    with rc_context({"svg.hashsalt": "rrm"}):
+    with _DRAWING, rc_context({"svg.hashsalt": "rrm"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
+
+
+def as_page_svg(figure: Figure, *, description: str) -> str:
+    """The figure for a page: the page's ink and font, no background, and a name that a screen reader says.
+
+    It is as wide as there is room for it, and no wider than it was drawn. Lines in `COLOURS`, and in matplotlib's own
+    first colours, become shades that stand out on light and on dark ground.
+    """
+    buffer = io.StringIO()
+    with _DRAWING, rc_context({"svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return page_svg(buffer.getvalue(), description=description)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -7,7 +7,10 @@ the run ends with the same answers and the same weights. Nothing here reads the 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rrm.errors import ConfigurationError, RunCorrupt, RunError
+from rrm import standing
+from rrm.errors import ConfigurationError, RunCorrupt
+from rrm.standing import FITTING, JUDGED, PROMOTING
+from rrm.standing import STEPS as STEPS
 from rrm.steps.assisting import assist
 from rrm.steps.fitting import fit_reward_model
 from rrm.steps.judging import judge, missing_judgements
@@ -15,24 +18,8 @@ from rrm.steps.optimising import optimise
 from rrm.steps.promoting import evaluate, promote
 from rrm.steps.sampling import sample
 from rrm.steps.selecting import select
-from rrm.store import Purpose, decisions, set_promoted, step_key, step_result, utc_now
-from rrm.workbench import Workbench, artifact_id, once
-
-FITTING = (Purpose.TRAIN, Purpose.VALIDATION)
-PROMOTING = (Purpose.PROMOTION,)
-STEPS = (
-    "sample",
-    "select",
-    "assist",
-    "judge",
-    "fit",
-    "optimise",
-    "evaluate",
-    "assist-promotion",
-    "judge-promotion",
-    "promote",
-)
-"""The steps of a round in their order, as the store names them."""
+from rrm.store import Purpose, step_key, step_result, utc_now
+from rrm.workbench import Workbench, once
 
 
 @dataclass(frozen=True)
@@ -96,32 +83,17 @@ def climb(bench: Workbench) -> list[RoundResult]:
 
 def next_round(bench: Workbench) -> tuple[int, int] | None:
     """Level and number of the first round that is not over; None when all are."""
-    for level in range(bench.config.run.levels):
-        for round in range(bench.config.rounds.rounds_per_level):
-            if not round_is_over(bench, level=level, round=round):
-                return level, round
-    return None
+    return standing.next_round(bench.run, bench.config)
 
 
 def round_is_over(bench: Workbench, *, level: int, round: int) -> bool:
     """Whether the round's agent was promoted or refused."""
-    agent = artifact_id("agent", level, round)
-    return any(decision.artifact_id == agent for decision in decisions(bench.run, level=level))
+    return standing.round_is_over(bench.run, level=level, round=round)
 
 
 def decide(bench: Workbench, *, level: int, round: int, promoted: bool) -> None:
     """A person's word on a promotion that waits for it. Raises RunError if none does."""
-    record = step_result(bench.run, step_key(level=level, round=round, name="promote"))
-    if record is None or round_is_over(bench, level=level, round=round):
-        raise RunError(f"No promotion of round {round} at level {level} waits for a decision.")
-    set_promoted(
-        bench.run,
-        decision_id=f"promotion-{level}-{round}",
-        artifact_id=artifact_id("agent", level, round),
-        promoted=promoted,
-        record=record,
-        now=utc_now(),
-    )
+    standing.decide_promotion(bench.run, level=level, round=round, promoted=promoted, now=utc_now())
 
 
 def _play_step(bench: Workbench, name: str, *, level: int, round: int) -> None:
@@ -162,7 +134,7 @@ def _judge(bench: Workbench, *, level: int, round: int, purposes: tuple[Purpose,
 
 def _missing_from_people(bench: Workbench, name: str, *, level: int, round: int) -> int:
     """Judgements that people owe before this step can be done; 0 for other steps and for raters that answer at once."""
-    purposes = {"judge": FITTING, "judge-promotion": PROMOTING}.get(name)
+    purposes = JUDGED.get(name)
     if bench.rater is not None or purposes is None:
         return 0
     return missing_judgements(bench, level=level, round=round, purposes=purposes)

@@ -10,9 +10,12 @@ import torch
 from agents.policy import Policy
 from reward_models.ensemble import Ensemble
 from rrm.config import Configuration
-from rrm.errors import RunCorrupt
+from rrm.errors import RunCorrupt, Stopped
 from rrm.judging.raters import AbstractRater
 from rrm.progress import AbstractProgress
+from rrm.standing import BASE as BASE
+from rrm.standing import artifact_id as artifact_id
+from rrm.standing import assistant, incumbent
 from rrm.store import (
     Artifact,
     Run,
@@ -21,15 +24,11 @@ from rrm.store import (
     begin_step,
     fail_step,
     finish_step,
-    promoted_agent,
     step_key,
     utc_now,
 )
 from rrm.tasks.document import Document
 from rrm.tasks.task import AbstractTask, Split, documents
-
-BASE = "base"
-"""The agent id of the base policy in the store; every other agent id is that of an artifact."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +72,11 @@ class Workbench:
 
     def incumbent(self, level: int) -> str:
         """Id of the agent that stands at this level now: the promoted one, or the base."""
-        promoted = promoted_agent(self.run, level)
-        return promoted.id if promoted is not None else BASE
+        return incumbent(self.run, level)
 
     def assistant(self, level: int) -> str | None:
         """Id of the agent that helps to judge this level: the one that stands a level below. None without help."""
-        if level == 0 or self.config.judging.aid == "none":
-            return None
-        return BASE if self.config.judging.assistant == "base" else self.incumbent(level - 1)
+        return assistant(self.run, self.config, level)
 
     def final_stage(self, level: int) -> Stage:
         """The stage whose answer counts at this level: after the aid where there is one."""
@@ -99,11 +95,6 @@ class Workbench:
         return self.run.models / identifier
 
 
-def artifact_id(kind: str, level: int, round: int) -> str:
-    """Name of what a round makes: `agent-1-0` is the agent of level 1, round 0."""
-    return f"{kind}-{level}-{round}"
-
-
 def once(
     bench: Workbench, *, level: int, round: int, name: str, work: Callable[[str], Mapping[str, object]]
 ) -> Mapping[str, object]:
@@ -120,6 +111,9 @@ def once(
     key = step_key(level=level, round=round, name=name)
     try:
         result = work(key)
+    except Stopped:
+        # Not a failure: the step stays begun, as after a kill, and is done when the work is started again.
+        raise
     except Exception as error:
         fail_step(bench.run, key, f"{type(error).__name__}: {error}", now=utc_now())
         raise

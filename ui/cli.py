@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ui import failures
-from ui.commands import base_model, demonstration, looking, measuring, own_text, rounds, setting_up
+from ui.commands import base_model, demonstration, looking, measuring, own_text, page, people, rounds, setting_up
 
 app = typer.Typer(
     name="rrm",
@@ -42,7 +42,7 @@ def options(
     """Options that stand before a command."""
 
 
-for commands in (demonstration, setting_up, rounds, looking, measuring, own_text, base_model):
+for commands in (demonstration, setting_up, page, people, rounds, looking, measuring, own_text, base_model):
     commands.register(app)
 
 

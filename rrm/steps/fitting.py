@@ -5,9 +5,11 @@ from dataclasses import asdict
 
 import torch
 
-from reward_models.calibration import accuracy, brier, ece, nll, probabilities, spearman
+from reward_models.calibration import accuracy, brier, ece, fit_temperature, nll, probabilities, spearman
 from reward_models.ensemble import Ensemble
 from reward_models.fitting import FitSettings, fit
+from rrm.errors import RunError
+from rrm.judging.final import final_answers
 from rrm.steps.reading import features_of
 from rrm.store import (
     ArtifactKind,
@@ -15,7 +17,6 @@ from rrm.store import (
     Purpose,
     comparison,
     label_of,
-    live_judgements,
     register_artifact,
     utc_now,
 )
@@ -42,10 +43,14 @@ def fit_reward_model(bench: Workbench, *, level: int, round: int) -> Mapping[str
         generator=bench.generator("fit", level, round),
     )
     held_out = final_judgements(bench, level=level, last_round=round, purpose=Purpose.VALIDATION)
-    figures = held_out_figures(result.ensemble, pairs(bench, held_out, level=level, split=Split.VALIDATION))
+    unseen = pairs(bench, held_out, level=level, split=Split.VALIDATION)
     folder = bench.model_folder(identifier)
     result.ensemble.save(folder)
-    record = {"fit": asdict(result.record), "held_out": figures}
+    record = {
+        "fit": asdict(result.record),
+        "held_out": held_out_figures(result.ensemble, unseen),
+        "held_out_predictions": held_out_predictions(result.ensemble, unseen),
+    }
     register_artifact(
         bench.run,
         id=identifier,
@@ -62,17 +67,21 @@ def fit_reward_model(bench: Workbench, *, level: int, round: int) -> Mapping[str
 
 
 def final_judgements(bench: Workbench, *, level: int, last_round: int, purpose: Purpose) -> list[Judgement]:
-    """The live final answers of a level up to a round, ties included, in the order of the chain."""
+    """The answers of a level up to a round that count, as `rrm.judging.final` says, round by round."""
     return [
         judgement
         for round in range(last_round + 1)
-        for judgement in live_judgements(bench.run, level=level, round=round, purpose=purpose)
-        if judgement.stage == bench.final_stage(level) and label_of(judgement.choice) is not None
+        for judgement in final_answers(bench.run, level=level, round=round, purpose=purpose)
     ]
 
 
 def pairs(bench: Workbench, judged: list[Judgement], *, level: int, split: Split) -> Pairs:
-    """What the reward model sees of judged comparisons."""
+    """What the reward model sees of judged comparisons; without any there is nothing to fit or measure -> RunError."""
+    if not judged:
+        raise RunError(
+            f"Level {level} has no {split.value} answers that count: all were skipped, undecided or left out. "
+            "Judge some more, or take a rater in again under People."
+        )
     asked = [comparison(bench.run, judgement.comparison_id) for judgement in judged]
     features: dict[str, torch.Tensor] = {}
     for round in sorted({one.round for one in asked}):
@@ -96,5 +105,14 @@ def held_out_figures(ensemble: Ensemble, held_out: Pairs) -> dict[str, object]:
         "nll": nll(predicted, labels),
         "brier": brier(predicted, labels),
         "ece": ece(predicted, labels),
+        "temperature": fit_temperature(members.mean(dim=0), labels),
         "spread_error_spearman": spearman(spread, (predicted - labels).abs()),
     }
+
+
+def held_out_predictions(ensemble: Ensemble, held_out: Pairs) -> list[list[float]]:
+    """For each held-out judgement the predicted probability that the first is better, and the label."""
+    first, second, labels = held_out
+    differences = (ensemble.scores(first) - ensemble.scores(second)).double().mean(dim=0)
+    found: list[list[float]] = torch.stack([probabilities(differences), labels], dim=1).tolist()
+    return found

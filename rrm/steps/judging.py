@@ -16,10 +16,10 @@ from rrm.store import (
     Stage,
     aids_for_many,
     document,
-    judgement_counts,
     put_rater,
     utc_now,
 )
+from rrm.store.waiting import missing_answers
 from rrm.tasks.task import Split
 from rrm.workbench import Workbench
 
@@ -29,12 +29,7 @@ BATCH = 100
 
 def missing_judgements(bench: Workbench, *, level: int, round: int, purposes: Sequence[Purpose]) -> int:
     """How many final answers the comparisons of these purposes still wait for."""
-    final = bench.final_stage(level)
-    return sum(
-        max(0, count.needed - count.given)
-        for count in judgement_counts(bench.run)
-        if count.level == level and count.round == round and count.purpose in purposes and count.stage is final
-    )
+    return missing_answers(bench.run, level=level, round=round, purposes=purposes)
 
 
 def judge(

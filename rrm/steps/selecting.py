@@ -1,11 +1,13 @@
 """Select: which pairs of completions are worth a judgement."""
 
+import math
 from collections.abc import Mapping
 from itertools import combinations
 
 import torch
 
 from reward_models.acquisition import select as choose
+from rrm.judging.planting import plant
 from rrm.steps.reading import completions_by_document, features_of
 from rrm.store import Purpose, StoredComparison, StoredCompletion, StoredDocument, documents, put_comparisons
 from rrm.tasks.task import Split
@@ -18,10 +20,12 @@ RANDOM_SHARE = 0.2
 def select(bench: Workbench, *, level: int, round: int) -> Mapping[str, object]:
     """Choose training comparisons by the spread of the last reward model's members, validation ones uniformly.
 
-    Without a reward model at this level everything is drawn at random. Pairs of equal texts are never asked.
+    Without a reward model at this level everything is drawn at random. Pairs of equal texts are never asked. Where
+    people judge, planted comparisons come on top.
     """
     judging = bench.config.judging
     counts: dict[str, object] = {}
+    asked = 0
     for split, purpose, count in (
         (Split.TRAIN, Purpose.TRAIN, judging.judgements_per_round),
         (Split.VALIDATION, Purpose.VALIDATION, judging.validation_judgements),
@@ -31,6 +35,10 @@ def select(bench: Workbench, *, level: int, round: int) -> Mapping[str, object]:
         chosen = _choose(bench, candidates, level=level, round=round, count=count, purpose=purpose, by_spread=by_spread)
         put_comparisons(bench.run, chosen)
         counts[purpose.value] = len(chosen)
+        asked += len(chosen)
+    if bench.rater is None:
+        wanted = math.ceil(judging.planted_share * asked)
+        counts["planted"] = plant(bench, level=level, round=round, count=wanted)
     return counts
 
 
@@ -48,8 +56,9 @@ def comparison_of(
 ) -> StoredComparison:
     """The record of a comparison of two completions of one document."""
     found = bench.task.document(split=Split(document.split), level=level, index=document.position)
+    identifier = f"{purpose.value}/{first.id}+{second.id.removeprefix(document.id + '/')}"
     return StoredComparison(
-        id=f"{purpose.value}/{first.id}+{second.id.removeprefix(document.id + '/')}",
+        id=identifier,
         level=level,
         round=round,
         purpose=purpose,
@@ -59,8 +68,19 @@ def comparison_of(
         second_completion_id=second.id,
         reason=reason,
         position=position,
-        aids_planned=bench.assistant(level) is not None,
+        aids_planned=bench.assistant(level) is not None and not _is_unaided(bench, identifier, purpose),
+        raters_planned=bench.config.judging.raters_per_comparison if bench.rater is None else 1,
     )
+
+
+def _is_unaided(bench: Workbench, identifier: str, purpose: Purpose) -> bool:
+    """Whether people judge this comparison without the aid that its level has, to learn what the aid is worth.
+
+    Simulated raters are measured with and without aids anyway, and a promotion is decided by the best labels there are.
+    """
+    if bench.rater is not None or purpose is Purpose.PROMOTION:
+        return False
+    return bench.seed_of("unaided", identifier) < bench.config.judging.unaided_share * 2**63
 
 
 Candidate = tuple[StoredDocument, StoredCompletion, StoredCompletion]

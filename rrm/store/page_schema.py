@@ -14,6 +14,7 @@ PAGE_TABLES = (
         purpose TEXT NOT NULL,
         place REAL NOT NULL,
         reason TEXT,
+        raters_planned INTEGER NOT NULL,
         raters_missing INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE accounts (
@@ -83,6 +84,8 @@ PAGE_TABLES = (
 
 PAGE_INDEXES = (
     "CREATE INDEX waiting_in_order ON waiting (level, round, place, comparison_id) WHERE raters_missing > 0",
+    "CREATE INDEX waiting_counted ON waiting (level, round, purpose, raters_planned, raters_missing)",
+    "CREATE INDEX leases_answered ON leases (rater_id, released_at) WHERE state = 'answered'",
     "CREATE INDEX leases_by_rater ON leases (rater_id, state, expires_at)",
     "CREATE INDEX leases_in_time ON leases (rater_id, created_at)",
     "CREATE INDEX leases_by_comparison ON leases (comparison_id, repeat, state)",
@@ -96,12 +99,12 @@ PAGE_TRIGGERS = (
 )
 
 FILL_WAITING = """
-    INSERT INTO waiting (comparison_id, level, round, purpose, place, raters_missing)
+    INSERT INTO waiting (comparison_id, level, round, purpose, place, raters_planned, raters_missing)
     SELECT comparison.id, comparison.level, comparison.round, comparison.purpose,
         (comparison.position + 0.5) / (1.0 + (
             SELECT max(other.position) FROM comparisons AS other WHERE other.level = comparison.level
                 AND other.round = comparison.round AND other.purpose = comparison.purpose)),
-        comparison.raters_planned - (
+        comparison.raters_planned, comparison.raters_planned - (
             SELECT count(*) FROM leases
             WHERE leases.comparison_id = comparison.id AND repeat = 0 AND state = 'answered')
     FROM comparisons AS comparison WHERE true

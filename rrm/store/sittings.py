@@ -15,7 +15,7 @@ def append_answer(run: Run, sitting: Row, given: Answer, time: str, *, supersede
     query = "SELECT count(*) AS number, coalesce(sum(stage = 'alone'), 0) AS alone FROM judgements WHERE lease_id = ?"
     earlier = rows(run.database, query, (given.lease_id,))[0]
     # The aids come after the first unassisted answer, so any later answer of the sitting was given with them seen.
-    aids_seen = bool(sitting["aids_planned"]) and bool(earlier["alone"])
+    aids_seen = bool(sitting["aids_planned"]) and (bool(earlier["alone"]) or given.stage is Stage.AIDED)
     new: Row = {
         "id": given.judgement_id
         or derived_id("judgement", given.lease_id, given.stage.value, int(earlier["number"] or 0)),

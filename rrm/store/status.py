@@ -7,11 +7,11 @@ from rrm.store.transaction import rows
 
 _COUNTS = """
 WITH needed AS (
-    SELECT level, round, purpose, 'alone' AS stage, sum(raters_planned) AS number FROM comparisons
-    GROUP BY level, round, purpose
+    SELECT level, round, purpose, 'alone' AS stage, sum((purpose != 'test') * raters_planned) AS number
+    FROM comparisons GROUP BY level, round, purpose
     UNION ALL
-    SELECT level, round, purpose, 'aided', sum(raters_planned) FROM comparisons WHERE aids_planned = 1
-    GROUP BY level, round, purpose
+    SELECT level, round, purpose, 'aided', sum((purpose != 'test') * raters_planned)
+    FROM comparisons WHERE aids_planned = 1 GROUP BY level, round, purpose
 ), given AS (
     SELECT level, round, purpose, stage, count(*) AS number
     FROM live_judgements JOIN comparisons ON comparisons.id = comparison_id
@@ -27,6 +27,7 @@ ORDER BY needed.level, needed.round, needed.purpose, needed.stage DESC
 def judgement_counts(run: Run) -> list[JudgementCount]:
     """For each level, round, purpose and stage: the judgements that count, and those that are planned.
 
-    Repeat checks are not counted. `given` exceeds `needed` where an answer came after its lease had run out.
+    Repeat checks are not counted. `given` exceeds `needed` where an answer came after its lease had run out, and for
+    the purpose `test`: nothing waits for those.
     """
     return [to_record(JudgementCount, row) for row in rows(run.database, _COUNTS)]

@@ -6,7 +6,7 @@ model may change.
 
 from collections.abc import Sequence
 
-from rrm.store.records import StoredComparison
+from rrm.store.records import Purpose, StoredComparison
 from rrm.store.run import Run, set_value
 from rrm.store.times import timestamp
 from rrm.store.transaction import execute, rows, translated
@@ -22,8 +22,8 @@ def put_waiting(run: Run, new: Sequence[StoredComparison]) -> None:
         last[key] = max(last.get(key, 0), each.position)
     with translated(run.database.conn):
         run.database.conn.executemany(
-            """INSERT INTO waiting (comparison_id, level, round, purpose, place, raters_missing)
-            VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (comparison_id) DO NOTHING""",
+            """INSERT INTO waiting (comparison_id, level, round, purpose, place, raters_planned, raters_missing)
+            VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (comparison_id) DO NOTHING""",
             [
                 (
                     each.id,
@@ -32,6 +32,7 @@ def put_waiting(run: Run, new: Sequence[StoredComparison]) -> None:
                     each.purpose.value,
                     # A share of its purpose's comparisons, so that the purposes of a round are asked evenly mixed.
                     (each.position + 0.5) / (1.0 + last[each.level, each.round, each.purpose.value]),
+                    each.raters_planned,
                     each.raters_planned,
                 )
                 for each in new
@@ -43,8 +44,7 @@ def count_answered(run: Run, lease_id: str) -> None:
     """Bring what is missing of a lease's comparison up to date, after the lease changed its state."""
     execute(
         run.database,
-        """UPDATE waiting SET raters_missing = (
-            SELECT raters_planned FROM comparisons WHERE comparisons.id = comparison_id) - (
+        """UPDATE waiting SET raters_missing = raters_planned - (
             SELECT count(*) FROM leases WHERE leases.comparison_id = waiting.comparison_id
                 AND repeat = 0 AND state = 'answered')
         WHERE comparison_id = (SELECT comparison_id FROM leases WHERE id = ?)""",
@@ -85,3 +85,11 @@ def asked_because(run: Run, comparison_id: str) -> str:
         FROM comparisons LEFT JOIN waiting ON comparison_id = comparisons.id WHERE comparisons.id = ?"""
     found = rows(run.database, query, (comparison_id,))
     return str(found[0]["reason"]) if found else ""
+
+
+def missing_answers(run: Run, *, level: int, round: int, purposes: Sequence[Purpose]) -> int:
+    """How many final answers the comparisons of these purposes still wait for."""
+    query = """SELECT coalesce(sum(max(raters_missing, 0)), 0) AS missing FROM waiting
+        WHERE level = ? AND round = ? AND purpose = ?"""
+    found = (rows(run.database, query, (level, round, purpose.value))[0]["missing"] for purpose in purposes)
+    return sum(int(missing or 0) for missing in found)

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
 
 from rrm.tasks.document import Document
 
@@ -56,6 +59,30 @@ class GoldUtility:
     """Claims in all."""
 
 
+@dataclass(frozen=True)
+class Planted:
+    """Two briefs of one document, of which one is known to be better."""
+
+    right: str
+    wrong: str
+    """The same as the right one, apart from one flaw."""
+    flaw: str
+    """What is wrong with it, in a sentence."""
+    aids: tuple[str, ...] = ()
+    """A brief of each part of the document, with the same flaw; none for a leaf."""
+
+
+@dataclass(frozen=True)
+class PracticeItem:
+    """A comparison to practise on, with the answer and the reason for it."""
+
+    document: Document
+    first: str
+    second: str
+    answer: Literal["first", "second"]
+    why: str
+
+
 class AbstractTask(ABC):
     """Seeded documents at several heights, a prompt for each, and the language that briefs are written in."""
 
@@ -68,6 +95,18 @@ class AbstractTask(ABC):
     @abstractmethod
     def guidelines(self, level: int) -> str:
         """What raters of this level are told, in Markdown."""
+
+    def guidelines_of_all_levels(self) -> str:
+        """What raters of the whole task are told: nobody is told the level of a comparison before judging it."""
+        return "\n\n".join(self.guidelines(level) for level in range(self.levels))
+
+    def plant(self, document: Document, generator: np.random.Generator) -> Planted | None:
+        """A comparison of the document whose answer is known without the gold utility; None if it offers none."""
+        return None
+
+    def practice(self) -> tuple[PracticeItem, ...]:
+        """A few comparisons for raters to practise on."""
+        return ()
 
     @abstractmethod
     def document(self, *, split: Split, level: int, index: int) -> Document:

@@ -57,7 +57,8 @@ def _status_text(found: "Status") -> str:
         lines += ["", "level  round  judgements            given"]
     for count in found.judgements:
         kind = f"{count.purpose}, {count.stage}"
-        lines.append(f"{count.level:5}  {count.round:5}  {kind:20}  {count.given} of {count.needed}")
+        asked = f" of {count.needed}" if count.needed else ""
+        lines.append(f"{count.level:5}  {count.round:5}  {kind:20}  {count.given}{asked}")
     if found.missing_judgements:
         lines += ["", f"It waits for {found.missing_judgements} judgements."]
     return "\n".join(lines)

@@ -29,6 +29,22 @@ def guidelines(level: int) -> str:
     )
 
 
+def guidelines_of_all_levels() -> str:
+    """What raters are told when they do not know what comes next, as plain text."""
+    grave, serious = (", ".join(EVENTS[severity]) for severity in (Severity.GRAVE, Severity.SERIOUS))
+    spans = "; ".join(f"of {span}, {count} events" for span, count in zip(_SPANS, CLAIMS_PER_LEVEL, strict=True))
+    return (
+        "A brief should name the most severe events of its log, one a line, each with the number of its entry, and "
+        f"nothing else. How many depends on how much the log covers: {spans}.\n\n"
+        f"- Grave events matter most, three times as much as serious ones: {grave}.\n"
+        f"- Serious events come next: {serious}.\n"
+        "- Routine upkeep is worth nothing, and every line costs a little (a tenth of a serious event).\n"
+        "- An event that the log does not report, or reports differently, is invented: that costs as much as "
+        "two serious events are worth.\n\n"
+        "Prefer the brief that is worth more to somebody who must act on it without reading the log."
+    )
+
+
 def brief_value(*, level: int, true_weights: Sequence[float], invented: int, claims: int) -> float:
     """Weight of the true claims that count, less what the invented ones and the lines cost, per expected claim.
 

@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from reward_models.errors import InvalidInput
 from rrm.tasks.document import Document, count_words
-from rrm.tasks.shiftlog.guidelines import CLAIMS_PER_LEVEL, brief_value, guidelines
+from rrm.tasks.shiftlog.guidelines import CLAIMS_PER_LEVEL, brief_value, guidelines, guidelines_of_all_levels
 from rrm.tasks.shiftlog.language import Severity, read_claims, severity_of
+from rrm.tasks.shiftlog.planting import plant
+from rrm.tasks.shiftlog.practice import PRACTICE
 from rrm.tasks.shiftlog.world import HEIGHTS, document_generator, write_document
-from rrm.tasks.task import AbstractTask, Claim, GoldUtility, SourceEntry, Split
+from rrm.tasks.task import AbstractTask, Claim, GoldUtility, Planted, PracticeItem, SourceEntry, Split
 
 READING_BUDGET = 64
 """Words for one comparison: two entries of a shift and its two briefs."""
@@ -27,6 +31,18 @@ class Shiftlog(AbstractTask):
     def guidelines(self, level: int) -> str:
         """What raters of this level are told, in Markdown."""
         return guidelines(level)
+
+    def guidelines_of_all_levels(self) -> str:
+        """The same for all levels at once, as plain text."""
+        return guidelines_of_all_levels()
+
+    def plant(self, document: Document, generator: np.random.Generator) -> Planted | None:
+        """A true brief of the most severe events, and the same with one event replaced by another grave one."""
+        return plant(document, generator)
+
+    def practice(self) -> tuple[PracticeItem, ...]:
+        """Four comparisons of short logs."""
+        return PRACTICE
 
     def document(self, *, split: Split, level: int, index: int) -> Document:
         """The document at this place, drawn from the seed of the task, the split, the level and the place."""

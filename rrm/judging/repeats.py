@@ -1,0 +1,43 @@
+"""Silent repeats: now and then a comparison comes again, sides swapped: does the rater agree with themselves?"""
+
+from rrm.judging.queue import LEASE_SECONDS
+from rrm.store.leases import lease
+from rrm.store.records import Leased
+from rrm.store.run import Run
+from rrm.store.times import timestamp
+from rrm.store.transaction import rows
+
+ANSWERS_BETWEEN = 10
+"""Answers after which a comparison may come again; sooner it would be recognised."""
+
+# What was revealed is no longer blind, and who skipped has no answer to agree with.
+_REPEATABLE = """
+    SELECT comparison_id FROM live_judgements AS answer
+    WHERE rater_id = ? AND repeat = 0 AND choice NOT IN ('skip', 'cannot_tell')
+    AND position <= (SELECT position FROM live_judgements WHERE rater_id = answer.rater_id
+        ORDER BY position DESC LIMIT 1 OFFSET ?)
+    AND EXISTS (SELECT 1 FROM leases WHERE leases.id = answer.lease_id AND state = 'answered')
+    AND NOT EXISTS (SELECT 1 FROM leases JOIN reveals ON lease_id = leases.id
+        WHERE leases.comparison_id = answer.comparison_id AND leases.rater_id = answer.rater_id)
+    AND NOT EXISTS (SELECT 1 FROM leases AS again
+        WHERE again.comparison_id = answer.comparison_id AND again.rater_id = answer.rater_id AND again.repeat = 1
+        AND (again.state = 'answered' OR (again.state = 'open' AND again.expires_at > ?)))
+    ORDER BY position LIMIT 1"""
+
+
+def is_due(drawn: Leased, *, share: float) -> bool:
+    """Whether a repeat follows what was drawn: by a coin that falls the same way after a kill, `share` of the time."""
+    return int(drawn.lease_id[-8:], 16) / 2.0**32 < share
+
+
+def draw_repeat_of_any(run: Run, *, rater_id: str, now: str, lease_seconds: float = LEASE_SECONDS) -> Leased | None:
+    """Lease once more, sides swapped, what this rater answered longest ago, of any level and purpose.
+
+    Each comparison is repeated once at most; None where nothing is left to repeat, or too little was answered since.
+    """
+    time = timestamp(now)
+    with run.transaction():
+        found = rows(run.database, _REPEATABLE, (rater_id, ANSWERS_BETWEEN, time))
+        ids = [str(row["comparison_id"]) for row in found]
+        leased = lease(run, ids, rater_id=rater_id, repeat=1, time=time, lease_seconds=lease_seconds)
+    return leased[0] if leased else None

@@ -1,0 +1,138 @@
+"""What people choose when they start a session that fits a reward model, and whether there is enough to fit it to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field, Strict, ValidationError
+
+from rrm.config import Configuration, Feature, Section
+from rrm.errors import ConfigurationError, RunError
+from rrm.people.exclusions import left_out
+from rrm.sessions.launching import launch
+from rrm.sessions.records import Session, SessionKind
+from rrm.sessions.store import create_session, running_session, session
+from rrm.store.run import Run
+from rrm.store.transaction import rows
+
+FEWEST_JUDGEMENTS = 8
+"""Judgements without which there is nothing to learn from: fewer do not even fill the folds of a cross-validation."""
+
+# What `rrm.judging.final` says, short of adjudications, and without reading a text.
+_JUDGED = """
+    SELECT level, rater_id, max(round) AS last_round, count(*) AS judgements
+    FROM live_judgements JOIN comparisons ON comparisons.id = comparison_id
+    WHERE purpose = 'train' AND repeat = 0 AND choice IN ('first', 'second', 'tie', 'both_bad')
+        AND stage = CASE aids_planned WHEN 1 THEN 'aided' ELSE 'alone' END
+    GROUP BY level, rater_id ORDER BY level"""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The judgements of a level that a session would learn from."""
+
+    judgements: int
+    last_round: int
+    """The last round that has any."""
+
+
+class RewardModelSettings(Section):
+    """What can be chosen for a session that fits a reward model."""
+
+    members: int = Field(ge=1, le=64, description="Members of the ensemble; their disagreement is the uncertainty.")
+    features: Annotated[tuple[Feature, ...], Strict(False)] = Field(
+        min_length=1, description="What the members read of a completion."
+    )
+    rater_error: float = Field(ge=0, lt=1, description="Assumed share of answers given by a coin.")
+
+
+def default_settings(config: Configuration) -> RewardModelSettings:
+    """What the run is configured for."""
+    reward = config.reward
+    return RewardModelSettings(members=reward.members, features=reward.features, rater_error=reward.rater_error)
+
+
+def checked_settings(settings: Mapping[str, object]) -> RewardModelSettings:
+    """Settings that came from a page or the store. Raises ConfigurationError, naming what is wrong."""
+    try:
+        found = RewardModelSettings.model_validate(dict(settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = " ".join(str(part).replace("_", " ") for part in first["loc"][:1])
+        raise ConfigurationError(
+            f"The setting {name} cannot be used: {first['msg']}, got {first['input']!r}."
+        ) from error
+    if len(set(found.features)) != len(found.features):
+        raise ConfigurationError("Each feature can be chosen once.")
+    return found
+
+
+def judged_levels(run: Run) -> dict[int, Judged]:
+    """What there is to learn from at each level that has anything; raters who are left out of fits do not count."""
+    out = left_out(run)
+    found: dict[int, Judged] = {}
+    for row in rows(run.database, _JUDGED):
+        if row["rater_id"] not in out:
+            level, known = int(row["level"] or 0), found.get(int(row["level"] or 0), Judged(0, 0))
+            found[level] = Judged(
+                judgements=known.judgements + int(row["judgements"] or 0),
+                last_round=max(known.last_round, int(row["last_round"] or 0)),
+            )
+    return found
+
+
+def suggested_level(judged: Mapping[int, Judged]) -> int:
+    """The level to train: the highest with enough judgements, or the one that is nearest to that."""
+    enough = [level for level, found in judged.items() if found.judgements >= FEWEST_JUDGEMENTS]
+    if enough:
+        return max(enough)
+    return max(judged, key=lambda level: (judged[level].judgements, -level), default=0)
+
+
+def start_reward_model(run: Run, *, level: int, settings: Mapping[str, object], started_by: str, now: str) -> Session:
+    """Start a session that fits a reward model to the judgements of a level.
+
+    Raises ConfigurationError for settings that cannot be used, RunError where there are too few judgements or where
+    something is at work already; nothing is recorded then.
+    """
+    chosen = checked_settings(settings)
+    found = judged_levels(run).get(level, Judged(0, 0))
+    refuse_too_few(found.judgements, level=level)
+    other = running_session(run)
+    if other is not None:
+        raise RunError(f"Session {other.number} is at work. Wait for it to end, or stop it, then start again.")
+    made = create_session(
+        run,
+        kind=SessionKind.REWARD_MODEL,
+        level=level,
+        round=found.last_round,
+        settings=chosen.model_dump(mode="json"),
+        started_by=started_by,
+        now=now,
+    )
+    launch(run, made.id)
+    return session(run, made.id)
+
+
+def refuse_too_few(judgements: int, *, level: int) -> None:
+    """Raise RunError, in words, where there are too few judgements to fit anything to."""
+    missing = FEWEST_JUDGEMENTS - judgements
+    if missing > 0:
+        raise RunError(
+            f"Level {level} has {_counted(judgements)} to learn from, and a reward model needs at least "
+            f"{FEWEST_JUDGEMENTS}: judge {missing} more."
+        )
+
+
+def _counted(judgements: int) -> str:
+    return {0: "no judgements", 1: "1 judgement"}.get(judgements, f"{judgements} judgements")
+
+
+def feature_choices() -> Sequence[tuple[str, str]]:
+    """What the members can read, in words, with the names that the settings have."""
+    return (
+        ("How likely the words are", "likelihood_statistics"),
+        ("What the text says (summed)", "summed_hidden"),
+        ("What the text says (mean)", "mean_hidden"),
+        ("Where the text ends up", "last_hidden"),
+    )

@@ -1,0 +1,102 @@
+"""Optimisation: the reward that an agent was trained on, along its distance from the base, and what it was worth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+from rrm.store.run import Run
+from rrm.store.steps import progress, step_key, step_result, steps
+from rrm.watching.shares import Share
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One step of a training."""
+
+    step: int
+    reward: float
+    """The (conservative) reward: a stand-in for what people would say."""
+    kl: float
+    """KL(agent || base) of a brief in nats."""
+
+    @property
+    def distance(self) -> float:
+        """The square root of the KL, along which over-optimisation is seen (Gao et al. 2023)."""
+        return sqrt(max(0.0, self.kl))
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What briefs of a policy are really worth; only a report measures that."""
+
+    gold: float
+    kl: float
+
+
+@dataclass(frozen=True, slots=True)
+class Optimisation:
+    """The training of one agent."""
+
+    level: int
+    round: int
+    finished: bool
+    moments: tuple[Moment, ...]
+    base: Worth | None
+    agent: Worth | None
+    win_rate: Share | None
+    """Held-out judgements that prefer the agent to the one before it."""
+
+
+def optimisations(run: Run) -> list[Optimisation]:
+    """Every training of the run that has begun, in the order of beginning."""
+    return [
+        _optimisation(run, step.level, step.round, finished=step.finished)
+        for step in steps(run)
+        if step.name == "optimise"
+    ]
+
+
+def moments(run: Run, *, level: int, round: int, after: int = -1) -> tuple[Moment, ...]:
+    """The steps of a training so far that come after a step."""
+    return tuple(
+        Moment(point.position, _number(point.record, "reward") or 0.0, _number(point.record, "kl") or 0.0)
+        for point in progress(run, step_key(level=level, round=round, name="optimise"), after=after)
+    )
+
+
+def _optimisation(run: Run, level: int, round: int, *, finished: bool) -> Optimisation:
+    def result(name: str) -> Mapping[str, object]:
+        return step_result(run, step_key(level=level, round=round, name=name)) or {}
+
+    policy = result("measure").get("policy")
+    measured = policy if isinstance(policy, Mapping) else {}
+    return Optimisation(
+        level=level,
+        round=round,
+        finished=finished,
+        moments=moments(run, level=level, round=round),
+        base=_worth(measured.get("base")),
+        agent=_worth(measured.get("agent")),
+        win_rate=win_rate(result("promote")),
+    )
+
+
+def win_rate(record: Mapping[str, object]) -> Share | None:
+    """The share that a promotion was decided by, as its record has it; None without judgements."""
+    value, low, high = (_number(record, name) for name in ("win_rate", "low", "high"))
+    judgements = record.get("judgements")
+    if value is None or low is None or high is None or not isinstance(judgements, int):
+        return None
+    return Share(value, low, high, judgements)
+
+
+def _worth(found: object) -> Worth | None:
+    if not isinstance(found, Mapping):
+        return None
+    gold, kl = _number(found, "gold"), _number(found, "kl")
+    return None if gold is None or kl is None else Worth(gold, kl)
+
+
+def _number(record: Mapping[str, object], name: str) -> float | None:
+    value = record.get(name)
+    return float(value) if isinstance(value, int | float) else None

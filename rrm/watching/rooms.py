@@ -1,0 +1,41 @@
+"""The rooms of the watching page over one run. A new figure gets its place here: one line in one of the two lists."""
+
+from rrm.store.run import Run
+from rrm.tasks.task import AbstractTask
+from rrm.watching.accuracy import label_accuracy
+from rrm.watching.consistency import consistency
+from rrm.watching.cost import cost
+from rrm.watching.depth import error_by_depth
+from rrm.watching.optimisation import optimisations
+from rrm.watching.pace import pace
+from rrm.watching.reliability import reliabilities
+from rrm.watching.room import Room
+from rrm.watching.rooms_of_judging import accuracy_room, agreement_room, cost_room, depth_room, pace_room
+from rrm.watching.rooms_of_training import calibration_room, optimisation_room
+
+
+def judging_rooms(run: Run, task: AbstractTask) -> tuple[Room, ...]:
+    """What people and simulated raters do; answers are held against the gold utility of the task."""
+    accuracies = label_accuracy(run, task)
+    return (
+        accuracy_room(accuracies),
+        depth_room(error_by_depth(run, accuracies)),
+        agreement_room(consistency(run)),
+        pace_room(pace(run)),
+        cost_room(cost(run)),
+    )
+
+
+def training_rooms(run: Run, *, reward_model: str | None = None) -> tuple[Room, ...]:
+    """What reward models and agents learned.
+
+    `reward_model` names the one whose calibration is shown; without it, or where it is unknown, the last one's is.
+    """
+    fitted = reliabilities(run)
+    chosen = next((one for one in fitted if one.name == reward_model), fitted[-1] if fitted else None)
+    return (calibration_room(chosen), optimisation_room(optimisations(run)))
+
+
+def reward_model_names(run: Run) -> list[str]:
+    """The reward models whose calibration can be shown, in the order of fitting."""
+    return [one.name for one in reliabilities(run)]

@@ -1,0 +1,150 @@
+"""The real page in a process of its own, and a real browser that looks at it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SECONDS = 60
+"""How long anything may take on a machine that is busy with other tests."""
+
+
+@dataclass
+class Served:
+    """A page that is being served."""
+
+    folder: Path
+    process: subprocess.Popen[str]
+    port: int
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def kill(self) -> None:
+        """End it at once, as kill -9 does."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(SECONDS)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def restart(self) -> None:
+        """Serve the same run at the same place again."""
+        self.process, self.port = start(self.folder, port=self.port, arguments=self.arguments)
+
+
+def start(folder: Path, *, port: int = 0, arguments: tuple[str, ...] = ()) -> tuple[subprocess.Popen[str], int]:
+    """Run `rrm ui` on the folder and wait until it says where it listens."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ui.cli", "ui", str(folder), "--port", str(port), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+        cwd=Path(__file__).parents[3],
+    )
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if "http://" in line:
+            return process, int(line.rsplit(":", 1)[1].strip().rstrip("/"))
+    raise AssertionError(f"the page did not start:\n{said}")
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str) -> Iterator[Served]:
+    """Serve a run as long as the block lasts."""
+    process, port = start(folder, arguments=arguments)
+    served = Served(folder, process, port, arguments)
+    try:
+        yield served
+    finally:
+        if served.process.poll() is None:
+            served.kill()
+
+
+@dataclass
+class Watched:
+    """A browser page that writes down what it should never do."""
+
+    page: Any
+    errors: list[str] = field(default_factory=list)
+    """What it said on the console as an error, and scripts that failed."""
+    elsewhere: list[str] = field(default_factory=list)
+    """Requests to any other host."""
+
+    def watch(self, url: str) -> None:
+        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on(
+            "request",
+            lambda request: (
+                self.elsewhere.append(request.url) if not request.url.startswith((url, "data:", "blob:")) else None
+            ),
+        )
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A headless browser; the test is skipped where there is none, unless RRM_NEEDS_BROWSER says there must be one."""
+    if CHROMIUM is None:
+        if os.environ.get("RRM_NEEDS_BROWSER"):
+            pytest.fail("RRM_NEEDS_BROWSER is set, but there is no chromium on the path; install it")
+        pytest.skip("there is no chromium on the path")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def open_page(browser: Any, served: Served, path: str = "/", **options: Any) -> Iterator[Watched]:
+    """A fresh page (its own cookies and storage) at a path; at the end it must have kept quiet."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(SECONDS * 1000)
+    watched = Watched(context.new_page())
+    watched.watch(served.url)
+    try:
+        watched.page.goto(served.url + path, wait_until="load")
+        yield watched
+        assert watched.elsewhere == []
+        assert watched.errors == []
+    finally:
+        context.close()
+
+
+def serious_findings(page: Any) -> list[str]:
+    """What axe-core finds serious or critical on the page as it is now."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{one['id']}: {node['html'][:200]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]

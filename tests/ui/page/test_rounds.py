@@ -1,0 +1,150 @@
+"""The room Rounds: the ladder on the page, and a round started, judged, trained and decided from it."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rrm.people.accounts import LOCAL, Person, Role
+from rrm.playing import play
+from rrm.run_folder import open_run_folder
+from rrm.rungs import RoundState
+from rrm.sessions import request_stop, running_session, sessions
+from rrm.standing import decision_on
+from rrm.starting import start_run
+from rrm.store import Run, comparisons, utc_now
+from tests.rrm.session_runs import ended
+from tests.rrm.small_runs import SMALL, climbed
+from tests.rrm.test_ladder import PEOPLE, answer_all
+from tests.ui.page.browser import chromium, open_page, serious_findings, serving
+from ui.page.context import Page
+from ui.page.rounds_view import View, view
+
+ANN = Person("ann", "Ann", Role.RATER)
+
+
+@contextmanager
+def page_of(folder: Path) -> Iterator[Page]:
+    with open_run_folder(folder) as opened:
+        yield Page(folder, opened.run, opened.task, opened.config)
+
+
+def seen(folder: Path, person: Person = LOCAL) -> View:
+    with page_of(folder) as page:
+        return view(page, person)
+
+
+def waiting_for_a_decision(folder: Path) -> Path:
+    """A run of people, played as a terminal would until its promotion waits."""
+    from rrm.opening import open_workbench
+    from rrm.rounds import play_round
+
+    start_run(folder, PEOPLE)
+    with open_workbench(folder) as bench:
+        for _ in range(3):
+            play_round(bench, level=0, round=0)
+            answer_all(bench.run)
+    return folder
+
+
+def test_a_new_run_can_be_started_by_a_lead_only(tmp_path: Path) -> None:
+    start_run(tmp_path / "run", PEOPLE)
+    lead, rater = seen(tmp_path / "run"), seen(tmp_path / "run", ANN)
+    assert (lead.start, lead.pause, lead.decide) == ("Start the round", False, False)
+    assert (rater.start, rater.pause, rater.decide) == (None, False, False)
+    assert "for leads" in rater.now and "for leads" not in lead.now
+    assert lead.ladder == rater.ladder
+    assert "waits" not in lead.ladder and lead.ladder.count("<li") == 2
+    assert lead.training.count("<svg") == 0 and "<table" not in lead.decided
+
+
+def test_a_finished_run_shows_training_and_promotions(tmp_path: Path) -> None:
+    found = seen(climbed(tmp_path / "run", "run.levels=1"))
+    assert "All rounds are over" in found.now
+    assert "agent-0-0" in found.decided and "held-out judgements" in found.decided
+    assert re.search(r"After 4 steps: reward −?\d\.\d\d", found.training) and found.training.count("<svg") == 1
+    assert found.steps.count(">done<") == 10
+    assert (found.start, found.pause, found.decide) == (None, False, False)
+
+
+def test_the_evidence_stands_beside_the_decision(tmp_path: Path) -> None:
+    folder = waiting_for_a_decision(tmp_path / "run")
+    lead, rater = seen(folder), seen(folder, ANN)
+    assert (lead.start, lead.decide, rater.decide) == (None, True, False)
+    assert re.search(r"agent-0-0 won \d+% of 8 held-out judgements against base \(95% interval", lead.now)
+    assert "cannot be taken back" in lead.now and lead.now.count("<svg") == 1
+    assert RoundState.WAITS_FOR_DECISION.value in lead.ladder
+
+
+def test_a_round_is_started_from_the_page_and_judgements_wait(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    start_run(folder, PEOPLE)
+    with serving(folder) as served, chromium() as browser, open_page(browser, served, "/rounds") as watched:
+        page = watched.page
+        page.get_by_role("button", name="Start the round").click()
+        page.get_by_text("waits for 42 judgements").wait_for()
+        with Run.open(folder) as run:
+            assert len(comparisons(run, level=0, round=0)) == 42
+            assert [one.started_by for one in sessions(run)] == ["local"]
+        assert page.get_by_role("button", name="Start the round").count() == 0
+        page.get_by_role("link", name="Judge now").wait_for()
+        assert page.locator(".rung[aria-current=step] h3").inner_text().startswith("Level 0")
+        assert serious_findings(page) == []
+        # When the judgements are there, the page says so by itself.
+        with Run.open(folder) as run:
+            answer_all(run)
+        page.get_by_role("button", name="Go on").wait_for()
+
+
+def test_a_round_is_paused_and_resumed_from_the_page(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    start_run(folder, [*SMALL, "run.levels=1", "agent.steps=5000"])
+    with serving(folder) as served, chromium() as browser, open_page(browser, served, "/rounds") as watched:
+        page = watched.page
+        page.get_by_text("the simulated rater judges").wait_for()
+        page.get_by_role("button", name="Start the round").click()
+        # Training is watched live.
+        page.get_by_text(re.compile(r"After \d+ steps: reward")).wait_for()
+        page.reload()
+        page.get_by_role("button", name="Pause").click()
+        page.get_by_role("button", name="Resume").wait_for()
+        with Run.open(folder) as run:
+            assert running_session(run) is None
+        page.get_by_role("button", name="Resume").click()
+        page.get_by_role("button", name="Pause").click()
+        page.get_by_role("button", name="Resume").wait_for()
+        with Run.open(folder) as run:
+            assert [one.attempts for one in sessions(run)] == [2]
+
+
+def test_a_promotion_is_approved_on_the_page(tmp_path: Path) -> None:
+    folder = waiting_for_a_decision(tmp_path / "run")
+    with serving(folder) as served, chromium() as browser, open_page(browser, served, "/rounds") as watched:
+        page = watched.page
+        page.get_by_text("agent-0-0 won").wait_for()
+        assert serious_findings(page) == []
+        page.get_by_role("button", name="Approve the new agent").click()
+        page.get_by_text("agent-0-0 from level 0 helps to judge here").wait_for()
+        page.get_by_role("button", name="Start the round").wait_for()
+        with Run.open(folder) as run:
+            decision = decision_on(run, level=0, round=0)
+        assert decision is not None
+        assert (decision.promoted, decision.record["decided_by"]) == (True, "local")
+        assert page.get_by_role("row", name=re.compile("agent-0-0 base .* promoted You")).count() == 1
+
+
+def test_what_stands_in_the_way_is_said_as_a_sentence(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    start_run(folder, [*SMALL, "run.levels=1", "agent.steps=5000"])
+    with serving(folder) as served, chromium() as browser, open_page(browser, served, "/rounds") as watched:
+        page = watched.page
+        button = page.get_by_role("button", name="Start the round")
+        button.wait_for()
+        with open_run_folder(folder) as opened, opened.run.exclusive():
+            button.click()
+            page.get_by_role("alert").get_by_text("Something else works on this run already").wait_for()
+        with open_run_folder(folder) as opened:
+            made = play(opened.run, opened.config, by=LOCAL, climb=False, now=utc_now())
+            page.get_by_role("button", name="Pause").wait_for()
+            request_stop(opened.run, made.id, now=utc_now())
+            ended(opened.run, made.id)

@@ -1,0 +1,242 @@
+"""The room Train in a real browser: start, watch, stop, resume, compare, choose; and what a rater may not do."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fastapi
+import gradio as gr
+import pytest
+
+from rrm.people.accounts import Role, add_account
+from rrm.people.sign_ins import sign_in
+from rrm.run_folder import RunFolder, open_run_folder
+from rrm.sessions import (
+    Session,
+    SessionKind,
+    SessionState,
+    SessionStatus,
+    create_session,
+    request_stop,
+    session,
+    sessions,
+    state_of,
+)
+from rrm.sessions.changes import FlipText
+from rrm.sessions.current import current_session
+from rrm.sessions.overview import Detail, SessionRow
+from rrm.store import Run, utc_now
+from rrm.store.waiting import asked_because
+from tests.rrm.session_runs import SETTINGS, ended, killed, until
+from tests.rrm.test_sessions_changes import SOME
+from tests.rrm.test_sessions_learning import judge
+from tests.ui.page.browser import Served, chromium, open_page, serious_findings, serving
+from tests.ui.page.filled_runs import people_run
+from ui.page.context import Page
+from ui.page.door import cookie_name
+from ui.page.train import Room, render_session
+
+START = "Start a session"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """A run in which half of the comparisons have been judged, and its page."""
+    folder = people_run(tmp_path / "run", comparisons=120, documents=30)
+    with open_run_folder(folder) as opened:
+        judge(opened.run, 60)
+    with serving(folder) as found:
+        yield found
+
+
+def room_of(opened: RunFolder) -> tuple[Page, Room]:
+    """The room without a server. Gradio wants an event loop that runs, or makes one and leaves it open."""
+    page = Page(folder=opened.run.folder, run=opened.run, task=opened.task, config=opened.config)
+
+    async def furnish() -> Room:
+        with gr.Blocks(analytics_enabled=False):
+            return Room(page)
+
+    return page, asyncio.run(furnish())
+
+
+def heading(page: Any, text: str) -> Any:
+    return page.get_by_role("heading", name=re.compile(f"^{text}"))
+
+
+def test_a_session_is_started_watched_and_made_current(served: Served, browser: Any) -> None:
+    with open_page(browser, served, "/train") as watched, Run.open(served.folder) as run:
+        page = watched.page
+        page.get_by_text("Level 0: 48 judgements").wait_for()
+        page.get_by_text("No session yet").wait_for()
+        page.get_by_role("button", name=START).click()
+        heading(page, "Session 1").wait_for()
+        # Whatever becomes of the tab, the session goes on, and a visit shows how far it is.
+        page.reload()
+        heading(page, "Session 1").wait_for()
+        heading(page, "What changed").wait_for()
+        page.get_by_text("It agrees with").wait_for()
+        page.get_by_role("img", name=re.compile("Agreement with unseen answers")).wait_for()
+        assert ended(run, "session-1")[0] is SessionState.FINISHED
+        assert current_session(run, 0) is None
+        page.get_by_role("button", name="Make current").click()
+        page.get_by_role("table").get_by_text("current", exact=True).wait_for()
+        found = current_session(run, 0)
+        assert found is not None and found.id == "session-1"
+        assert {asked_because(run, one) for one in waiting(run)} == {"spread", "random"}
+        assert serious_findings(page) == []
+
+
+def test_two_sessions_side_by_side_and_what_flipped(served: Served, browser: Any) -> None:
+    with open_page(browser, served, "/train", viewport={"width": 400, "height": 800}) as watched:
+        page = watched.page
+        page.get_by_role("button", name=START).click()
+        page.get_by_role("button", name="Make current").click()
+        with open_run_folder(served.folder) as opened:
+            judge(opened.run, 60, shorter=False)
+        page.get_by_role("button", name=START).click()
+        heading(page, "Session 2").wait_for()
+        page.get_by_text("predictions changed sides", exact=False).first.wait_for()
+        page.get_by_text("It now agrees with").wait_for()
+        page.get_by_text("Predictions that changed sides (").click()
+        page.locator("article .text").first.wait_for()
+        page.get_by_label("Compare it with").click()
+        page.get_by_role("option", name="Session 1").click()
+        table = page.get_by_role("region", name="Two sessions side by side")
+        table.get_by_text("Judgements learnt from").wait_for()
+        assert [cell.strip() for cell in table.get_by_role("row").nth(2).inner_text().split("\t")][1:] == ["96", "48"]
+        # Nothing sticks out of a narrow window, and it is as readable in the dark.
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    with open_page(browser, served, "/train?__theme=dark", viewport={"width": 400, "height": 800}) as watched:
+        heading(watched.page, "What changed").wait_for()
+        assert serious_findings(watched.page) == []
+
+
+def test_a_session_outlives_the_page_and_is_stopped_and_resumed(served: Served, browser: Any) -> None:
+    with open_page(browser, served, "/train") as watched, Run.open(served.folder) as run:
+        page = watched.page
+        page.get_by_role("button", name=START).click()
+        page.get_by_role("button", name="Stop").click()
+        page.get_by_text("It was stopped. Resume it").wait_for()
+        assert state_of(run, session(run, "session-1")) is SessionState.STOPPED
+        page.get_by_role("button", name="Resume").click()
+        until(lambda: state_of(run, session(run, "session-1")) is SessionState.RUNNING)
+        killed(run, "session-1")
+        page.get_by_text("Its process ended without a word").wait_for()
+        page.get_by_role("button", name="Resume").click()
+        until(lambda: state_of(run, session(run, "session-1")) is SessionState.RUNNING)
+    served.kill()
+    with Run.open(served.folder) as run:
+        assert ended(run, "session-1")[0] is SessionState.FINISHED
+        assert session(run, "session-1").attempts == 3
+    served.restart()
+    with open_page(browser, served, "/train") as watched:
+        heading(watched.page, "What changed").wait_for()
+        watched.page.get_by_text("in 3 attempts").wait_for()
+
+
+def test_what_cannot_be_done_is_said_and_what_was_typed_is_kept(served: Served, browser: Any) -> None:
+    with open_page(browser, served, "/train") as watched, Run.open(served.folder) as run:
+        page = watched.page
+        page.get_by_role("button", name="Settings").click()
+        page.get_by_label("Members of the ensemble").fill("7")
+        page.get_by_label("Level 1: not judged yet").check()
+        page.get_by_role("button", name=START).click()
+        page.get_by_role("alert").get_by_text("needs at least 8: judge 8 more").wait_for()
+        assert sessions(run) == []
+        assert page.get_by_label("Members of the ensemble").input_value() == "7"
+        # The reason stays while the page goes on looking at the store.
+        with open_run_folder(served.folder) as opened:
+            stopped = create_session(
+                opened.run,
+                kind=SessionKind.REWARD_MODEL,
+                level=0,
+                round=0,
+                settings=SETTINGS,
+                started_by="local",
+                now=utc_now(),
+            )
+        heading(page, "Session 1 queued").wait_for()
+        assert page.get_by_role("alert").is_visible()
+        request_stop(run, stopped.id, now=utc_now())
+        page.get_by_label("Level 0: 48 judgements").check()
+        page.get_by_role("button", name=START).click()
+        page.get_by_text("Level 0; 7 members").wait_for()
+        assert page.get_by_role("alert").count() == 0
+        assert ended(run, "session-2")[0] is SessionState.FINISHED
+
+
+def test_a_rater_sees_all_and_changes_nothing(tmp_path: Path) -> None:
+    with open_run_folder(people_run(tmp_path / "run", comparisons=20)) as opened:
+        page, room = room_of(opened)
+        run = opened.run
+        judge(run, 20)
+        lead = add_account(run, name="Lea", password="correct horse", role=Role.LEAD, now=utc_now())
+        rater = add_account(run, name="Rob", password="battery staple", role=Role.RATER, now=utc_now())
+        asking, leading = (asked_by(page, sign_in(run, person, utc_now())) for person in (rater, lead))
+        seen = room.on_visit(asking)
+        assert "for leads" in seen[room.notice]
+        assert seen[room.start]["interactive"] is False
+        for refused in (
+            room.on_start(0, 3, list(SETTINGS["features"]), 10.0, asking),  # type: ignore[call-overload]
+            room.on_stop(None, "", asking),
+            room.on_resume(None, "", asking),
+            room.on_make_current(None, "", asking),
+        ):
+            assert "only a lead may" in refused[room.problem]
+        assert sessions(run) == []
+        assert "for leads" not in room.on_visit(leading)[room.notice]
+        begun = room.on_start(0, 3, list(SETTINGS["features"]), 10.0, leading)  # type: ignore[call-overload]
+        assert "Session 1" in begun[room.session]
+        assert ended(run, "session-1")[1].started_by == lead.rater_id
+        # The rater sees what came of it, and no button that would change anything.
+        seen = room.on_visit(asking)
+        assert "What changed" in seen[room.session]
+        assert [seen[button]["visible"] for button in (room.stop, room.resume, room.current)] == [False] * 3
+        # A second look at the same changes nothing on the page.
+        assert room.on_look(None, "", seen[room.seen], asking) == gr.skip()
+
+
+def test_without_judgements_it_says_what_to_do_next(tmp_path: Path) -> None:
+    with open_run_folder(people_run(tmp_path / "run", comparisons=5)) as opened:
+        page, room = room_of(opened)
+        seen = room.on_visit(asked_by(page, ""))
+        assert "Judge some comparisons" in seen[room.notice]
+        assert seen[room.start]["interactive"] is False
+        assert "No session yet" in seen[room.sessions]
+
+
+def test_texts_are_shown_and_run_nothing() -> None:
+    hostile = '<img src=x onerror="alert(1)">'
+    made = Session(
+        id="session-1", kind=SessionKind.REWARD_MODEL, level=0, round=0, settings=SETTINGS,
+        status=SessionStatus.FINISHED, stop_requested=False, attempts=1, message=hostile, done=0, total=None,
+        started_by="x", created_at=utc_now(), started_at=None, heartbeat_at=None, finished_at=None, seconds=1.0,
+        error=hostile, result=None,
+    )  # fmt: skip
+    for state in SessionState:
+        row = SessionRow(made, state, hostile, False, 8, replace(SOME, flipped=1))
+        shown = render_session(Detail(row, (), (hostile,), hostile, (FlipText(hostile, hostile, hostile, 0.4, 0.6),)))
+        assert "<img" not in shown
+        assert "&lt;img src=x" in shown
+
+
+def asked_by(page: Page, token: str) -> gr.Request:
+    """A request of somebody who is signed in."""
+    cookie = f"{cookie_name(page)}={token}".encode()
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": [(b"cookie", cookie)]}
+    return gr.Request(request=fastapi.Request(scope))
+
+
+def waiting(run: Run) -> list[str]:
+    query = "SELECT comparison_id FROM waiting WHERE purpose = 'train' AND raters_missing > 0"
+    return [str(row["comparison_id"]) for row in run.database.query(query)]
