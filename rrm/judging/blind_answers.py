@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rrm.judging.planting import RIGHT
+from rrm.judging.planted import RIGHT
 from rrm.store.records import Choice, Purpose, Stage, label_of
 from rrm.store.run import Run
 from rrm.store.transaction import Row, rows

@@ -10,7 +10,7 @@ from rrm.store.transaction import rows
 RECENT = 40
 """Answers whose time is looked at."""
 
-# What is asked now is the lowest level and round that waits for anything. Comparisons with a known answer hold up nothing.
+# What is asked now is the lowest level and round that waits for anything. Planted comparisons hold up nothing.
 _GOAL = """
     WITH now_asked AS (
         SELECT level, round FROM waiting WHERE raters_missing > 0 ORDER BY level, round LIMIT 1)

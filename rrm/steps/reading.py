@@ -35,13 +35,20 @@ def features_of(bench: Workbench, *, level: int, round: int, split: Split) -> di
     """Features of every completion of a round by its id, each of shape (features,)."""
     written = completions_by_document(bench, level=level, round=round, split=split)
     known = {document.id: document for document in documents(bench.run, level=level, split=split.value)}
-    prompts = [
-        bench.task.prompt(bench.task.document(split=split, level=level, index=known[identifier].position))
-        for identifier in written
-    ]
-    rows = features_of_texts(bench, prompts, [[completion.text for completion in group] for group in written.values()])
-    flat = [completion.id for group in written.values() for completion in group]
-    return dict(zip(flat, rows, strict=True))
+    by_size: dict[int, list[str]] = {}
+    for identifier, group in written.items():
+        by_size.setdefault(len(group), []).append(identifier)
+    features: dict[str, torch.Tensor] = {}
+    # One pass takes documents with equally many completions; a validation document has others than one of a promotion.
+    for identifiers in by_size.values():
+        prompts = [
+            bench.task.prompt(bench.task.document(split=split, level=level, index=known[identifier].position))
+            for identifier in identifiers
+        ]
+        groups = [written[identifier] for identifier in identifiers]
+        rows = features_of_texts(bench, prompts, [[completion.text for completion in group] for group in groups])
+        features |= dict(zip((completion.id for group in groups for completion in group), rows, strict=True))
+    return features
 
 
 def features_of_texts(bench: Workbench, prompts: Sequence[str], texts: Sequence[Sequence[str]]) -> torch.Tensor:

@@ -7,7 +7,7 @@ from itertools import combinations
 import torch
 
 from reward_models.acquisition import select as choose
-from rrm.judging.planting import plant
+from rrm.steps.planting import plant
 from rrm.steps.reading import completions_by_document, features_of
 from rrm.store import Purpose, StoredComparison, StoredCompletion, StoredDocument, documents, put_comparisons
 from rrm.tasks.task import Split

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rrm.judging.planting import RIGHT, WRONG, plant
+from rrm.judging.planted import RIGHT, WRONG
 from rrm.judging.queue import answer, draw_any
 from rrm.opening import open_workbench
 from rrm.people.accounts import LOCAL, ensure_rater
@@ -13,6 +13,7 @@ from rrm.rounds import play_round
 from rrm.starting import start_run
 from rrm.status import status
 from rrm.steps.judging import missing_judgements
+from rrm.steps.planting import plant
 from rrm.steps.selecting import select
 from rrm.store import (
     Choice,

@@ -10,7 +10,7 @@ import pytest
 from rrm.errors import ConfigurationError, RunBusy, RunError
 from rrm.judging.queue import answer, draw
 from rrm.opening import open_workbench
-from rrm.rounds import STEPS, climb, decide, next_round, play_round
+from rrm.rounds import STEPS, climb, decide, next_round, play_round, round_is_over
 from rrm.starting import start_run
 from rrm.store import (
     Choice,
@@ -164,3 +164,17 @@ def test_two_processes_cannot_work_on_one_run(tmp_path: Path) -> None:
 def test_a_seed_cannot_change_half_way(finished: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"run\.seed"), open_workbench(finished, overrides=["run.seed=5"]):
         pass
+
+
+def test_a_second_round_at_a_level_is_fitted_on_both(tmp_path: Path) -> None:
+    folder = climbed(tmp_path / "run", "run.levels=1", "rounds.rounds_per_level=2")
+    with open_workbench(folder) as bench:
+        assert round_is_over(bench, level=0, round=1)
+        used = [
+            row["number"]
+            for row in bench.run.database.query(
+                "SELECT count(*) AS number FROM artifact_judgements WHERE artifact_id LIKE 'reward-model-%' "
+                "GROUP BY artifact_id ORDER BY artifact_id"
+            )
+        ]
+    assert used == [30, 60]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import fastapi
 import gradio as gr
+from gradio.components import Navbar
 
 from rrm.people.accounts import Person, has_accounts
 from rrm.run_folder import RunFolder
@@ -58,7 +59,7 @@ def make_app(opened: RunFolder, *, root_path: str = "") -> fastapi.FastAPI:
     """
     page = Page(folder=opened.run.folder, run=opened.run, task=opened.task, config=opened.config)
     # FastAPI's own documentation pages load their scripts from another host, and this page never asks another host.
-    app = fastapi.FastAPI(title="rrm", docs_url=None, redoc_url=None, root_path=root_path)
+    app = fastapi.FastAPI(title="rrm", docs_url=None, redoc_url=None)
     app.include_router(api.router(page))
     signing_in.install(app, page)
     blocks = _blocks(page)
@@ -82,6 +83,7 @@ def make_app(opened: RunFolder, *, root_path: str = "") -> fastapi.FastAPI:
 
 
 def _blocks(page: Page) -> gr.Blocks:
+    blocks: gr.Blocks
     title = f"{page.folder.resolve().name} · rrm"
     with gr.Blocks(title=title, analytics_enabled=False, fill_width=True) as blocks:
         _furnish(page, blocks, ROOMS[0])
@@ -92,7 +94,7 @@ def _blocks(page: Page) -> gr.Blocks:
 
 
 def _furnish(page: Page, blocks: gr.Blocks, room: Room) -> None:
-    gr.Navbar(visible=False)
+    Navbar(visible=False)
     header = gr.HTML(_header(page, room, person=None), padding=False, elem_classes="rrm-header")
 
     # Gradio finds out by the annotation that this wants the request; a partial would hide it.

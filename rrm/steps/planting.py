@@ -9,18 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rrm.judging.planted import AID, REASON, RIGHT, WRONG
 from rrm.steps.assisting import KIND
 from rrm.steps.sampling import completion_id, store_completions
 from rrm.store import Purpose, StoredAid, StoredComparison, put_aids, put_comparisons
 from rrm.tasks.document import Document
 from rrm.tasks.task import Planted, Split
 from rrm.workbench import Workbench
-
-REASON = "planted"
-RIGHT = "planted-right"
-"""The agent id of the better half."""
-WRONG = "planted-wrong"
-AID = "planted-aid"
 
 BLOCK = 10_000
 """Places of documents that a round may use."""
