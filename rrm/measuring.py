@@ -14,10 +14,9 @@ from rrm.steps.sampling import CHUNK, sample_texts
 from rrm.store import step_key, step_result
 from rrm.tasks.document import Document
 from rrm.tasks.task import GoldUtility, Split
+from rrm.watching.gold import MARGIN as MARGIN
 from rrm.workbench import Workbench, artifact_id, once
 
-MARGIN = 0.25
-"""Test comparisons are those whose gold utilities differ by at least this much; closer ones have no clear answer."""
 COMPLETIONS = 4
 """Completions per test document, by the base and by the agent."""
 

@@ -119,7 +119,12 @@ class Desk:
 
     def pace(self, *, since: str) -> Pace:
         """How far the judging has come, and what this person did since a time."""
-        return pace(self.run, rater_id=self.person.rater_id, since=since)
+        return pace(
+            self.run,
+            rater_id=self.person.rater_id,
+            since=since,
+            repeat_share=self.config.judging.repeat_share,
+        )
 
     def _draw(self, count: int, now: str) -> list[Leased]:
         if count <= 0:

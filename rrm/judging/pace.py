@@ -10,12 +10,15 @@ from rrm.store.transaction import rows
 RECENT = 40
 """Answers whose time is looked at."""
 
-# What is asked now is the lowest level and round that waits for anything. Planted comparisons hold up nothing.
+# What is asked now is the lowest level and round that waits for anything. Planted comparisons and repeats count like all
+# others: a goal that did not move with an answer would give them away.
 _GOAL = """
     WITH now_asked AS (
         SELECT level, round FROM waiting WHERE raters_missing > 0 ORDER BY level, round LIMIT 1)
-    SELECT coalesce(sum(raters_planned), 0) AS needed, coalesce(sum(max(raters_missing, 0)), 0) AS missing
-    FROM waiting JOIN now_asked USING (level, round) WHERE purpose != 'test'"""
+    SELECT coalesce(sum(raters_planned), 0) AS needed, coalesce(sum(max(raters_missing, 0)), 0) AS missing,
+        (SELECT count(*) FROM leases JOIN waiting USING (comparison_id) JOIN now_asked USING (level, round)
+            WHERE leases.repeat = 1 AND leases.state = 'answered') AS repeats
+    FROM waiting JOIN now_asked USING (level, round)"""
 
 _TODAY = """
     SELECT count(*) AS number FROM leases
@@ -40,13 +43,17 @@ class Pace:
     """Time of this rater for one comparison, over the last ones."""
 
 
-def pace(run: Run, *, rater_id: str, since: str) -> Pace:
-    """How far the round is that is asked now, and what this rater did `since` a time."""
+def pace(run: Run, *, rater_id: str, since: str, repeat_share: float) -> Pace:
+    """How far the round is that is asked now, and what this rater did `since` a time.
+
+    The goal holds the repeats that `repeat_share` lets expect, whatever number the coins come to in the end.
+    """
     goal = rows(run.database, _GOAL)[0]
     today = rows(run.database, _TODAY, (rater_id, timestamp(since)))[0]
-    needed, missing = int(goal["needed"] or 0), int(goal["missing"] or 0)
+    planned, missing, repeats = (int(goal[name] or 0) for name in ("needed", "missing", "repeats"))
+    needed = planned + round(repeat_share * planned)
     return Pace(
-        given=needed - missing,
+        given=min(needed, planned - missing + repeats),
         needed=needed,
         mine_today=int(today["number"] or 0),
         median_seconds=_median_seconds(run, rater_id),

@@ -86,6 +86,7 @@ PAGE_INDEXES = (
     "CREATE INDEX waiting_in_order ON waiting (level, round, place, comparison_id) WHERE raters_missing > 0",
     "CREATE INDEX waiting_counted ON waiting (level, round, purpose, raters_planned, raters_missing)",
     "CREATE INDEX leases_answered ON leases (rater_id, released_at) WHERE state = 'answered'",
+    "CREATE INDEX leases_repeated ON leases (comparison_id) WHERE repeat = 1 AND state = 'answered'",
     "CREATE INDEX leases_by_rater ON leases (rater_id, state, expires_at)",
     "CREATE INDEX leases_in_time ON leases (rater_id, created_at)",
     "CREATE INDEX leases_by_comparison ON leases (comparison_id, repeat, state)",

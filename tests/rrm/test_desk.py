@@ -241,6 +241,21 @@ def test_progress_towards_the_goal(tmp_path: Path) -> None:
         assert (ann.pace(since=NOON).given, ann.pace(since=NOON).mine_today) == (3, 2)
 
 
+def test_every_answer_moves_the_goal_by_one_whatever_it_is(tmp_path: Path) -> None:
+    with small_run(tmp_path, comparisons=40) as run:
+        ann = desk(run, repeat_share=0.3)
+        seen: list[int] = []
+        repeats = 0
+        while (at := ann.pace(since=NOON)).given < at.needed - 12:
+            assert at.needed == 52
+            seen.append(at.given)
+            for card in draw(ann):
+                give(ann, card, at=len(seen))
+                repeats += ann.pace(since=NOON).given - at.given - 1
+        assert seen == sorted(seen)
+        assert repeats > 0, "no comparison came again, so nothing was tested"
+
+
 def test_progress_is_about_what_is_asked_now(tmp_path: Path) -> None:
     with small_run(tmp_path, comparisons=1) as run:
         ann = desk(run)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,9 @@ def room_of(opened: RunFolder) -> tuple[Page, Room]:
         with gr.Blocks(analytics_enabled=False):
             return Room(page)
 
-    return page, asyncio.run(furnish())
+    # In a thread of its own, because the browser of other tests keeps a loop running in this one.
+    with ThreadPoolExecutor(1) as pool:
+        return page, pool.submit(lambda: asyncio.run(furnish())).result()
 
 
 def heading(page: Any, text: str) -> Any:

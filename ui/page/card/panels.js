@@ -103,7 +103,7 @@ class Panels {
 
   openedCard(card, entry, made) {
     const side = (name, text) => el("section", { class: "side", "aria-label": name }, el("h3", {}, name), ...linesOf(text));
-    const comment = el("textarea", { rows: "2", dir: "auto", "aria-label": "Comment" });
+    const comment = el("textarea", { rows: "2", dir: "auto" });
     comment.value = entry.comment;
     const problem = el("p", { class: "error small", role: "alert", hidden: true });
     const told = el("div", { role: "status" });
@@ -120,7 +120,7 @@ class Panels {
       el("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "Text of the source" }, ...linesOf(card.source)),
       ...(card.aids ?? []).map((aid) => this.view.aid(aid, null)),
       el("div", { class: "pair" }, side("Left", card.left), side("Right", card.right)),
-      comment,
+      el("label", { class: "small muted" }, "Comment", comment),
       problem,
       answers,
       el("p", { class: "small muted" }, "The marked answer is the one you gave. Choose one to change it, or the same to keep it with another comment."),
