@@ -15,7 +15,7 @@ from rrm.sessions.material import Material, gather
 from rrm.sessions.plan import write_whole
 from rrm.sessions.records import Session
 from rrm.sessions.store import record_points, session_points
-from rrm.steps.fitting import held_out_figures
+from rrm.steps.fitting import held_out_figures, held_out_predictions
 from rrm.store import ArtifactKind, register_artifact, utc_now
 from rrm.workbench import Workbench
 
@@ -38,6 +38,7 @@ def work_on_reward_model(bench: Workbench, session: Session) -> Mapping[str, obj
         "judgements": len(material.judged),
         "fit": asdict(result.record),
         "held_out": _held_out(material, result),
+        "held_out_predictions": held_out_predictions(result.ensemble, material.test) if material.test else [],
         "changes": changes.to_json(),
         "forecast": asdict(forecast(points)),
     }

@@ -134,6 +134,10 @@ def test_the_held_out_figures_are_those_of_the_saved_model(folder: Path) -> None
         points = [point.record for point in session_points(bench.run, made.id)]
         assert points[-1]["accuracy"] == told["changes"]["accuracy_after"]
         assert points[-1]["spread"] == pytest.approx(told["changes"]["spread_after"])
+        agreed = [
+            0.5 if label == 0.5 else float((p > 0.5) == (label == 1)) for p, label in told["held_out_predictions"]
+        ]
+        assert sum(agreed) == pytest.approx(right)
 
 
 def test_without_held_out_answers_it_is_cross_validated_and_says_so(folder: Path) -> None:
@@ -141,6 +145,7 @@ def test_without_held_out_answers_it_is_cross_validated_and_says_so(folder: Path
         judge(bench.run, 60, purposes=(Purpose.TRAIN,))
         _, told = done(bench)
         assert told["held_out"] is None
+        assert told["held_out_predictions"] == []
         assert told["changes"]["cross_validated"] is True
         assert told["changes"]["held_out"] == told["judgements"] == 48
         assert told["changes"]["accuracy_after"] == told["fit"]["held_out_after"]["accuracy"]

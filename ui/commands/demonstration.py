@@ -57,6 +57,7 @@ def _demo_text(folder: Path, report: "Report") -> str:
             "",
             f"To look at it, open {report.html_path} in a browser and {folder / 'run.db'} in any SQLite tool, for "
             f"example with `sqlite3 {folder / 'run.db'} .tables`.",
+            f"`{program()} ui {folder}` opens its page: the ladder, the figures, and a place to judge.",
             f"To run it again on your own, `{program()} init runs/mine` writes settings that you can change, and "
             f"`{program()} round runs/mine` plays one round with them.",
         ]
