@@ -8,8 +8,11 @@ import argparse
 import sys
 import tempfile
 import time
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -39,6 +42,7 @@ SETTINGS = (
     "judging.raters_per_comparison=2",
     "agent.steps=40",
 )
+IN_THE_DOCUMENTATION = ("label", "label-aids", "train", "rounds", "watch", "people")
 ROOMS = ("practice", "train", "rounds", "watch", "people")
 SIZES = {"wide": {"width": 1280, "height": 900}, "narrow": {"width": 400, "height": 800}}
 
@@ -105,7 +109,10 @@ def take_all(browser: Any, served: Served, folder: Path, *, size: str, scheme: s
 
     def take(name: str, *, full: bool = True) -> None:
         page.wait_for_timeout(400)
-        page.screenshot(path=folder / f"{name}{suffix}.png", full_page=full)
+        if suffix or name in IN_THE_DOCUMENTATION:
+            picture = Image.open(BytesIO(page.screenshot(full_page=full))).convert("RGB")
+            # A page has few colours: a palette makes the file a third as large.
+            picture.quantize(colors=128, dither=Image.Dither.NONE).save(folder / f"{name}{suffix}.png", optimize=True)
 
     page.goto(f"{served.url}/sign-in")
     take("sign-in", full=False)
