@@ -1,8 +1,8 @@
 """From a key to the next comparison on the screen, alone and while a training session runs on the same machine.
 
-Measured in the browser: from the event of the key to the frame after the card has changed. Blocks of presses without and
-with a session at work alternate, so that the ratio holds on a noisy machine. The second figure is the one that needs
-the server: from the answer given alone to the aids on the screen.
+Measured in the browser: from the event of the key to the frame after the card has changed. Blocks of presses without
+and with a session at work alternate, so that the ratio holds on a noisy machine. The second figure is the one that
+needs the server: from the answer given alone to the aids on the screen.
 Run: python -m benchmarks.page_latency [--presses 120]
 """
 

@@ -1,8 +1,8 @@
 """kill -9 of a session's worker at random moments, and whether its round ends as if nothing had happened.
 
 Two runs of one seed play the same round in sessions; the worker of one is killed again and again and resumed. A kill
-counts for the step that the store shows as begun and not ended just after it. At the end the files of all models, the
-answers and the run's own check are compared.
+counts for the step that this worker had begun and not ended. At the end the files of all models, the answers and the
+run's own check are compared.
 Run: python -m benchmarks.worker_kills [--kills 50] [--seed 0]
 """
 
@@ -85,14 +85,17 @@ def _kill_until_finished(folder: Path, *, kills: int, dice: random.Random) -> di
     landed: Counter[str] = Counter()
     with Run.open(folder) as run:
         while sum(landed.values()) < kills and _only(run).status != "finished":
+            before = {step.key: step.attempts for step in steps(run)}
             launch(run, _only(run).id)
             time.sleep(dice.uniform(0.0, LONGEST_LIFE))
             if state_of(run, _only(run)) not in AT_WORK:
                 break
             os.kill(int((folder / LOCK_FILE).read_text()), signal.SIGKILL)
             _wait(lambda: state_of(run, _only(run)) is SessionState.INTERRUPTED)
-            at_work = [step.name for step in steps(run) if step.status is StepStatus.RUNNING]
-            landed[at_work[-1] if at_work else "between steps"] += 1
+            # A step counts only if this worker had begun it, or taken it up again, before it was killed.
+            begun = [step for step in steps(run) if step.attempts > before.get(step.key, 0)]
+            at_work = [step.name for step in begun if step.status is StepStatus.RUNNING]
+            landed[at_work[-1] if at_work else "between steps" if begun else "while it loaded its libraries"] += 1
     _play_on(folder)
     return dict(landed)
 

@@ -7,6 +7,7 @@ from rrm.errors import RunBusy, RunError
 from rrm.ladder import last_session
 from rrm.people.accounts import Person, require_lead
 from rrm.sessions.launching import launch
+from rrm.sessions.locking import refuse_while_worked_on
 from rrm.sessions.records import RESUMABLE, Session, SessionKind
 from rrm.sessions.store import create_session, request_stop, running_session, session, state_of
 from rrm.standing import decide_promotion, next_round
@@ -27,6 +28,7 @@ def play(run: Run, config: Configuration, *, by: Person, climb: bool, now: str) 
     other = running_session(run)
     if other is not None:
         raise RunBusy(f"Session {other.number} is at work, and one works at a time. Wait for it, or stop it first.")
+    refuse_while_worked_on(run.folder)
     settings: Mapping[str, object] = {"climb": climb}
     last = last_session(run, level=place[0], round=place[1])
     if last is None or last.settings.get("climb", False) != climb or state_of(run, last) not in RESUMABLE:

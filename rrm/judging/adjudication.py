@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from reward_models.errors import InvalidInput
 from rrm.judging.final import ADJUDICATION
 from rrm.judging.queue import change
+from rrm.judging.reveals import is_unblinded
 from rrm.people.accounts import Person, ensure_rater, require_lead
 from rrm.people.exclusions import left_out
 from rrm.store.canonical import canonical_json
@@ -117,12 +118,15 @@ def adjudicate(run: Run, comparison_id: str, *, choice: Choice, by: Person, now:
 def _answer(run: Run, lease_id: str, choice: Choice, comment: str, now: str) -> Judgement:
     sitting = sitting_of(run, lease_id)
     earlier = live_answer(run, lease_id, final_stage(sitting))
+    # A lead who was told who wrote what, after an answer of their own, settles it knowing that.
+    told = is_unblinded(run, comparison_id=str(sitting["comparison_id"]), rater_id=str(sitting["rater_id"]))
+    details: dict[str, object] = {"unblinded": True} if told else {}
     if earlier is None:
-        given = Answer(lease_id, final_stage(sitting), choice, comment)
+        given = Answer(lease_id, final_stage(sitting), choice, comment, details=details)
         return append_answer(run, sitting, given, timestamp(now), supersedes=None)
     if (earlier.choice, earlier.comment) == (choice, comment):
         return earlier
-    return change(run, earlier.id, choice=choice, now=now, comment=comment)
+    return change(run, earlier.id, choice=choice, now=now, comment=comment, details=details)
 
 
 def _rater_answer(row: Row) -> RaterAnswer:

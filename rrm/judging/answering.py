@@ -18,6 +18,9 @@ from rrm.tasks.task import AbstractTask
 LONGEST_COMMENT = 5000
 """Characters of a comment."""
 
+_AIDED = "-aided"
+"""Ends the id of the answer that stands for the aided one of a skip."""
+
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
@@ -108,7 +111,8 @@ def take_back(
     """Take back the last answer of a rater that counts, or the one named; as often as they like."""
     try:
         with run.transaction():
-            done = undo(run, rater_id=rater_id, now=now, judgement_id=judgement_id, undo_id=undo_id)
+            named = _end_of_skip(run, judgement_id)
+            done = undo(run, rater_id=rater_id, now=now, judgement_id=named, undo_id=undo_id)
             if done is None:
                 return Outcome(undo_id, saved=False, refused="There is no answer of yours left to take back.")
             if done.undone.rater_id != rater_id:
@@ -143,14 +147,20 @@ def _skip_aided(run: Run, given: GivenAnswer, now: str) -> None:
         choice=Choice.SKIP,
         now=now,
         details=details,
-        judgement_id=f"{given.id}-aided",
+        judgement_id=f"{given.id}{_AIDED}",
     )
+
+
+def _end_of_skip(run: Run, judgement_id: str | None) -> str | None:
+    """A skip before the aids is two answers; whoever gave it knows the first, and the second is taken back first."""
+    second = judgement_with(run, f"{judgement_id}{_AIDED}") if judgement_id else None
+    return second.id if second and second.details.get("skipped_alone") else judgement_id
 
 
 def _with_skipped_alone(run: Run, done: Undone, *, undo_id: str, rater_id: str, now: str) -> Undone:
     if not done.undone.details.get("skipped_alone"):
         return done
-    alone = done.undone.id.removesuffix("-aided")
+    alone = done.undone.id.removesuffix(_AIDED)
     further = undo(run, rater_id=rater_id, now=now, judgement_id=alone, undo_id=f"{undo_id}-alone")
     return further or done
 

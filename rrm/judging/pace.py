@@ -10,8 +10,8 @@ from rrm.store.transaction import rows
 RECENT = 40
 """Answers whose time is looked at."""
 
-# What is asked now is the lowest level and round that waits for anything. Planted comparisons and repeats count like all
-# others: a goal that did not move with an answer would give them away.
+# What is asked now is the lowest level and round that waits for anything. Planted comparisons and repeats count like
+# all others: a goal that did not move with an answer would give them away.
 _GOAL = """
     WITH now_asked AS (
         SELECT level, round FROM waiting WHERE raters_missing > 0 ORDER BY level, round LIMIT 1)

@@ -15,6 +15,11 @@ from rrm.store.run import LOCK_FILE
 SESSIONS_FOLDER = "sessions"
 """Folder in the run's folder for locks, logs and unfinished work of sessions."""
 
+_BUSY = (
+    "Something else works on this run already: a session, or a command in a terminal. "
+    "Wait for it to end, or stop it first."
+)
+
 
 def take_locks(folder: Path, session_id: str) -> tuple[int, int]:
     """Descriptors that hold the work lock and the session's lock, until they are closed.
@@ -27,13 +32,20 @@ def take_locks(folder: Path, session_id: str) -> tuple[int, int]:
         fcntl.flock(work, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(work)
-        raise RunBusy(
-            "Something else works on this run already: a session, or a command in a terminal. "
-            "Wait for it to end, or stop it first."
-        ) from error
-    own = os.open(lock_file(folder, session_id), os.O_RDWR | os.O_CREAT, 0o644)
+        raise RunBusy(_BUSY) from error
+    try:
+        own = os.open(lock_file(folder, session_id), os.O_RDWR | os.O_CREAT, 0o644)
+    except BaseException:
+        os.close(work)
+        raise
     fcntl.flock(own, fcntl.LOCK_EX)
     return work, own
+
+
+def refuse_while_worked_on(folder: Path) -> None:
+    """Raise RunBusy where `take_locks` would, before anything is recorded."""
+    if is_worked_on(folder):
+        raise RunBusy(_BUSY)
 
 
 def name_holder(work: int, process: int) -> None:

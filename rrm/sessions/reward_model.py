@@ -1,6 +1,5 @@
 """A session of kind reward_model: fit an ensemble to all judgements of a level so far, and say what that changed."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 
@@ -37,21 +36,10 @@ def work_on_reward_model(bench: Workbench, session: Session) -> Mapping[str, obj
         "artifact": session.id,
         "judgements": len(material.judged),
         "fit": asdict(result.record),
-        "held_out": _held_out(material, result),
+        "held_out": held_out_figures(result.ensemble, material.test) if material.test else None,
         "held_out_predictions": held_out_predictions(result.ensemble, material.test) if material.test else [],
         "changes": changes.to_json(),
         "forecast": asdict(forecast(points)),
-    }
-
-
-def _held_out(material: Material, result: FitResult) -> dict[str, object] | None:
-    """Figures on held-out answers; a loss that is infinite, of a certain prediction that was wrong, is no figure."""
-    if material.test is None:
-        return None
-    figures = held_out_figures(result.ensemble, material.test)
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in figures.items()
     }
 
 

@@ -10,6 +10,7 @@ from rrm.config import Configuration, Feature, Section
 from rrm.errors import ConfigurationError, RunError
 from rrm.people.exclusions import left_out
 from rrm.sessions.launching import launch
+from rrm.sessions.locking import refuse_while_worked_on
 from rrm.sessions.records import Session, SessionKind
 from rrm.sessions.store import create_session, running_session, session
 from rrm.store.run import Run
@@ -101,6 +102,7 @@ def start_reward_model(run: Run, *, level: int, settings: Mapping[str, object], 
     other = running_session(run)
     if other is not None:
         raise RunError(f"Session {other.number} is at work. Wait for it to end, or stop it, then start again.")
+    refuse_while_worked_on(run.folder)
     made = create_session(
         run,
         kind=SessionKind.REWARD_MODEL,

@@ -5,9 +5,10 @@ from dataclasses import asdict
 
 import torch
 
-from reward_models.calibration import accuracy, brier, ece, fit_temperature, nll, probabilities, spearman
+from reward_models.calibration import accuracy, brier, ece, fit_temperature, probabilities, spearman
 from reward_models.ensemble import Ensemble
 from reward_models.fitting import FitSettings, fit
+from reward_models.losses import bradley_terry
 from rrm.errors import RunError
 from rrm.judging.final import final_answers
 from rrm.steps.reading import features_of
@@ -97,15 +98,18 @@ def held_out_figures(ensemble: Ensemble, held_out: Pairs) -> dict[str, object]:
     """How well the ensemble predicts judgements that it never saw."""
     first, second, labels = held_out
     members = (ensemble.scores(first) - ensemble.scores(second)).double()
-    predicted = probabilities(members.mean(dim=0))
+    differences = members.mean(dim=0)
+    predicted = probabilities(differences)
+    # From the scores: a probability that rounds to 0 or 1 would have an infinite loss, which no record can hold.
+    loss = bradley_terry(differences, torch.zeros_like(differences), labels)
     spread = torch.sigmoid(members).std(dim=0, correction=0)
     return {
         "comparisons": len(labels),
         "accuracy": accuracy(predicted, labels),
-        "nll": nll(predicted, labels),
+        "nll": float(loss.mean()),
         "brier": brier(predicted, labels),
         "ece": ece(predicted, labels),
-        "temperature": fit_temperature(members.mean(dim=0), labels),
+        "temperature": fit_temperature(differences, labels),
         "spread_error_spearman": spearman(spread, (predicted - labels).abs()),
     }
 

@@ -30,7 +30,10 @@ def _read(text: str) -> datetime:
         raise InvalidInput(f"{text!r} is not an ISO-8601 time; give one like 2026-01-02T03:04:05Z") from error
     if time.tzinfo is None:
         raise InvalidInput(f"the time {text!r} has no offset from UTC; give one like 2026-01-02T03:04:05Z")
-    return time.astimezone(UTC)
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidInput(f"the time {text!r} lies outside the years 1 to 9999 in UTC; give another") from error
 
 
 def _written(time: datetime) -> str:

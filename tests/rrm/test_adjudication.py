@@ -11,6 +11,7 @@ from rrm.judging.adjudication import adjudicate, disputed, disputed_ids
 from rrm.judging.final import final_answers
 from rrm.judging.queue import answer, draw, undo
 from rrm.judging.remarks import remarks
+from rrm.judging.reveals import reveal
 from rrm.people.accounts import LOCAL, Person, Role
 from rrm.people.exclusions import leave_out
 from rrm.store import Choice, Purpose, Run, Stage, StoredAid, live_judgements, put_aids, register_artifact, verify
@@ -117,6 +118,17 @@ def test_a_settlement_can_be_repeated_changed_and_taken_back(run: Run) -> None:
     for _ in range(2):
         undo(run, rater_id="local", now=NOON)
     assert disputed_ids(run) == ["p0"] and len(counted(run)) == 2
+
+
+def test_a_lead_who_was_told_who_wrote_what_settles_it_unblinded(run: Run) -> None:
+    ben = Person("ben", "Ben", Role.LEAD)
+    say(run, "ann", Choice.FIRST, Choice.FIRST)
+    say(run, "ben", Choice.SECOND, Choice.SECOND)
+    assert not adjudicate(run, "p0", choice=Choice.TIE, by=ben, now=NOON).details
+    for own in live_judgements(run, rater_id="ben"):
+        reveal(run, own.lease_id, rater_id="ben", now=NOON)
+    for settled in ("p0", "p1"):
+        assert adjudicate(run, settled, choice=Choice.FIRST, by=ben, now=NOON).details == {"unblinded": True}
 
 
 def test_a_lead_who_cannot_tell_either_takes_the_comparison_out(run: Run) -> None:

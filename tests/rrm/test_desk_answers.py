@@ -169,6 +169,20 @@ def test_a_skip_before_the_aids_ends_the_sitting_and_one_undo_takes_all_of_it_ba
         assert live_judgements(run) == []
 
 
+def test_a_skip_before_the_aids_is_taken_back_by_the_id_that_the_page_knows(tmp_path: Path) -> None:
+    with small_run(tmp_path, comparisons=1, aids_planned=True) as run:
+        ann = desk(run)
+        card = draw(ann)[0]
+        skipped = give(ann, card, Side.SKIP).judgement_id
+        for _ in range(2):
+            back = ann.undo(undo_id="undo-skip", judgement_id=skipped, now=NOON)
+            assert back.saved, back.refused
+            assert back.card == card
+        assert live_judgements(run) == []
+        outcome = ann.answer([given(card, Side.LEFT, id="answer-after-all")], now=NOON)[0]
+        assert outcome.saved, outcome.refused
+
+
 def test_aids_are_marked_by_their_key_and_kept_by_their_id(tmp_path: Path) -> None:
     folder = people_run(tmp_path / "run", comparisons=1, level=1)
     with OpenRun.open(folder) as run:

@@ -30,7 +30,7 @@ from rrm.sessions.settings import (
     suggested_level,
 )
 from rrm.sessions.store import end_session
-from rrm.steps.fitting import final_judgements
+from rrm.steps.fitting import final_judgements, held_out_figures
 from rrm.steps.reading import features_of_texts
 from rrm.store import (
     Choice,
@@ -46,6 +46,7 @@ from rrm.store import (
     put_rater,
     utc_now,
 )
+from rrm.store.canonical import canonical_json
 from rrm.workbench import Workbench
 from tests.rrm.session_runs import SETTINGS
 from tests.ui.page.filled_runs import people_run
@@ -110,6 +111,15 @@ def test_the_second_session_is_measured_against_the_one_that_was_current(folder:
         assert changes.flipped == flipped > 0
         made_current = current_model(bench.run, 0)
         assert made_current is not None and made_current.id == first.id
+
+
+def test_a_certain_prediction_that_was_wrong_has_a_loss_that_can_be_stored() -> None:
+    """Few judgements can make a model so sure that its probability rounds to 1."""
+    certain = Ensemble(torch.full((2, 1), 100.0), torch.zeros(1), torch.ones(1), 1.0, ("length",))
+    first, second = torch.ones(2, 1), torch.zeros(2, 1)
+    figures = held_out_figures(certain, (first, second, torch.tensor([0.0, 1.0], dtype=torch.float64)))
+    assert figures["nll"] == pytest.approx(50.0)
+    assert '"accuracy":0.5' in canonical_json(figures)
 
 
 def test_the_held_out_figures_are_those_of_the_saved_model(folder: Path) -> None:

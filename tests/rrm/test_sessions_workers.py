@@ -22,6 +22,7 @@ from rrm.sessions import (
     running_session,
     session,
     session_points,
+    sessions,
     state_of,
 )
 from rrm.sessions.locking import log_file
@@ -170,6 +171,9 @@ def test_a_command_in_a_terminal_keeps_sessions_away(run: Run) -> None:
     identifier = queued(run)
     with run.exclusive(), pytest.raises(RunBusy, match="a command in a terminal"):
         launch(run, identifier)
+    with run.exclusive(), pytest.raises(RunBusy, match="a command in a terminal"):
+        start_reward_model(run, level=0, settings=SETTINGS, started_by="local", now=utc_now())
+    assert [each.id for each in sessions(run)] == [identifier], "what could not begin is not listed"
     assert state_of(run, session(run, identifier)) is SessionState.QUEUED
     worked_off(run, identifier)
     with pytest.raises(RunError, match="is finished, so there is nothing to start"):

@@ -38,6 +38,7 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 # A comment that is too long is refused by itself and kept by the page; only what no page sends is refused as a whole.
 Comment = Annotated[str, StringConstraints(max_length=200_000)]
 Strength = Literal[1, 2]
+Position = Annotated[int, Field(ge=0, lt=2**63)]
 Milliseconds = Annotated[int, Field(ge=0, le=7 * 24 * 3600 * 1000)]
 
 
@@ -276,7 +277,9 @@ def _add_looking(made: fastapi.APIRouter, page: Page) -> None:
 
     @made.get("/history")
     def history(
-        request: fastapi.Request, before: int | None = None, count: Annotated[int, fastapi.Query(ge=1, le=100)] = 20
+        request: fastapi.Request,
+        before: Position | None = None,
+        count: Annotated[int, fastapi.Query(ge=1, le=100)] = 20,
     ) -> History:
         """The final answers of whoever asks, newest first; `before` is the position of the last entry so far."""
         return History(entries=_desk(page, request, Body()).history(before=before, count=count))

@@ -8,13 +8,13 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import sha256
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rrm.errors import NotAllowed, RunError
 from rrm.people.accounts import LOCAL, Person, has_accounts, known
@@ -28,8 +28,14 @@ PERSON = "rrm_person"
 
 OPEN_PATHS = ("/sign-in", "/sign-out")
 
+LARGEST_BODY = 32 * 2**20
+"""Bytes of one request; what is sent is held in memory, and no page sends nearly as much."""
+
 _READING = ("GET", "HEAD", "OPTIONS")
 _PROGRAMS = ("/api/", "/gradio_api/")
+
+# Gradio takes files from whoever may come in, and this page has no use for any.
+_FILES = ("/gradio_api/upload", "/gradio_api/process_recording", "/gradio_api/stream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +74,16 @@ class Door:
             return
         if found is not None:
             scope.setdefault("state", {})[PERSON] = found
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, _unframed(send))
 
     async def _decide(self, asking: HTTPConnection) -> Person | Refusal | None:
         """The person who comes in, None for what is open to everybody, or why not."""
         if asking.scope["method"] not in _READING and is_from_elsewhere(asking.headers):
             return Refusal(403, "Another website sent this; open the page itself and do it there.")
+        if _length(asking.headers) > LARGEST_BODY:
+            return Refusal(413, f"This is too large; a request holds at most {LARGEST_BODY} bytes.")
+        if any(part in _path(asking) for part in _FILES):
+            return Refusal(403, "This page takes no files.")
         if not has_accounts(self._page.run):
             return LOCAL if is_local(asking) else Refusal(403, _NO_ACCOUNTS)
         if _path(asking) in OPEN_PATHS:
@@ -150,7 +160,7 @@ def is_from_elsewhere(headers: Headers) -> bool:
     if origin is None:
         return False
     own = {headers.get("host", ""), headers.get("x-forwarded-host", "").split(",")[0].strip()}
-    return urlsplit(origin).netloc not in own - {""}
+    return _split(origin).netloc not in own - {""}
 
 
 def is_local(asking: HTTPConnection) -> bool:
@@ -158,10 +168,22 @@ def is_local(asking: HTTPConnection) -> bool:
 
     A name with a dot may belong to a website that points it at this machine, to be taken for its own page.
     """
-    host = urlsplit(f"//{asking.headers.get('host', '')}").hostname or ""
-    named_here = "." not in host or _address(host) is not None
+    # Another address of this machine is where a proxy, or a forwarded port, is reached from elsewhere.
+    host = _split(f"//{asking.headers.get('host', '')}").hostname
+    if host is None:
+        return False
+    address = _address(host)
+    named_here = "." not in host if address is None else address.is_loopback
     client = _address(asking.client.host) if asking.client else None
     return named_here and (client is None or client.is_loopback)
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; one that cannot be read has none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -169,6 +191,22 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+def _length(headers: Headers) -> int:
+    given = headers.get("content-length", "")
+    return int(given) if given.isascii() and given.isdigit() else 0
+
+
+def _unframed(send: Send) -> Send:
+    """No other website may show this page inside its own and have its buttons pressed unseen."""
+
+    async def answer(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"x-frame-options", b"DENY")]}
+        await send(message)
+
+    return answer
 
 
 def _basic(authorization: str) -> tuple[str, str] | None:

@@ -81,10 +81,10 @@ def install(app: fastapi.FastAPI, page: Page) -> None:
 
 def own_path(next: str) -> str:
     """Where to go after signing in: a path of this page; anything else is the main page."""
-    parts = urlsplit(next) if next.isprintable() and "\\" not in next else None
-    if parts is None or parts.scheme or parts.netloc or not parts.path.startswith("/") or next.startswith("//"):
+    # With one slash in front it has neither a scheme nor a host, and can always be taken apart.
+    if not next.isprintable() or "\\" in next or not next.startswith("/") or next.startswith("//"):
         return "/"
-    return "/" if parts.path == "/sign-in" else next
+    return "/" if urlsplit(next).path == "/sign-in" else next
 
 
 def _signed_in(page: Page, request: fastapi.Request, form: _Form) -> Response:
@@ -94,6 +94,8 @@ def _signed_in(page: Page, request: fastapi.Request, form: _Form) -> Response:
         found = sign_in_with_password(page.run, name=form.name, password=form.password, now=utc_now())
     except NotAllowed as error:
         return _sign_in_page(page, request, form, problem=f"{str(error).capitalize()}.", status=429)
+    except RunError as error:
+        return _sign_in_page(page, request, form, problem=f"{error}.", status=503)
     if found is None:
         wrong = "This name and password do not belong together. Check both and try again."
         return _sign_in_page(page, request, form, problem=wrong, status=401)

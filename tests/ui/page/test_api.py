@@ -126,6 +126,8 @@ def test_broken_json_and_unknown_things_are_refused_in_one_sentence(client: Test
     assert "no lease" in error_of(client.post("/api/reveal", json={"lease_id": "x"}), 400)
     assert "no lease" in error_of(client.get("/api/card", params={"lease_id": "x"}), 400)
     assert "format" in error_of(client.get("/api/export", params={"format": "csv"}), 422)
+    assert "before" in error_of(client.get("/api/history", params={"before": 10**30}), 422).lower()
+    assert "years 1 to 9999" in error_of(client.post("/api/next", json={"since": "0001-01-01T00:00:00+01:00"}), 400)
 
 
 def test_a_comment_that_is_too_long_is_refused_by_itself(client: TestClient, opened: RunFolder) -> None:

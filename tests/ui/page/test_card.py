@@ -271,6 +271,27 @@ def test_the_outbox_outlives_the_server_and_the_tab(browser: Any, tmp_path: Path
         watched.errors[:] = [said for said in watched.errors if "net::ERR_" not in said]
 
 
+def test_a_clock_that_is_set_back_changes_the_order_of_nothing(browser: Any, tmp_path: Path) -> None:
+    with serving(people_run(tmp_path / "run", comparisons=30)) as served, open_page(browser, served, "/") as watched:
+        page = watched.page
+        page.locator(CARD).wait_for()
+        lease = lease_of(page)
+        served.kill()
+        page.keyboard.press("3")
+        page.evaluate("() => { const now = Date.now; Date.now = () => now() - 60000; }")
+        page.keyboard.press("u")
+        page.keyboard.press("4")
+        page.locator(".saving.trouble").wait_for()
+        page.close()
+        served.restart()
+        later = watched.page.context.new_page()
+        later.goto(served.url)
+        later.locator(CARD).wait_for()
+        eventually(lambda: saving(later) == "3 saved", later)
+        assert [(each.lease_id, each.choice) for each in judged(served)] == [(lease, Choice.BOTH_BAD)]
+        watched.errors[:] = [said for said in watched.errors if "net::ERR_" not in said]
+
+
 def test_a_refused_answer_is_shown_until_it_is_dismissed(browser: Any, shared: Served) -> None:
     with card_page(browser, shared) as page:
         lease = lease_of(page)
@@ -322,6 +343,18 @@ def test_alone_first_then_the_aids_then_the_final_answer(browser: Any, aided: Se
         assert "on your own" in page.locator(".ask").inner_text()
         all_saved(page)
         assert [each.lease_id for each in judged(aided) if each.lease_id == lease] == []
+
+
+def test_a_skip_before_the_aids_is_taken_back_at_once(browser: Any, aided: Served) -> None:
+    with card_page(browser, aided) as page:
+        lease = lease_of(page)
+        page.keyboard.press("s")
+        page.keyboard.press("u")
+        assert lease_of(page) == lease
+        page.keyboard.press("1")
+        page.locator("[data-part=aids]").wait_for()
+        assert [each.choice for each in judged(aided) if each.lease_id == lease] != [Choice.SKIP]
+        assert page.locator(".refusal").count() == 0
 
 
 def test_a_skip_asks_no_second_time_and_a_reload_between_the_answers_keeps_the_aids(

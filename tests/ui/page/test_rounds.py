@@ -101,7 +101,7 @@ def test_a_round_is_paused_and_resumed_from_the_page(tmp_path: Path) -> None:
     start_run(folder, [*SMALL, "run.levels=1", "agent.steps=5000"])
     with serving(folder) as served, chromium() as browser, open_page(browser, served, "/rounds") as watched:
         page = watched.page
-        page.get_by_text("the simulated rater judges").wait_for()
+        page.get_by_text("In this run the simulated rater judges").wait_for()
         page.get_by_role("button", name="Start the round").click()
         # Training is watched live.
         page.get_by_text(re.compile(r"After \d+ steps: reward")).wait_for()

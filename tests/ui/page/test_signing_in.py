@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import fastapi
@@ -13,12 +14,12 @@ from starlette.websockets import WebSocketDisconnect
 from rrm.people.accounts import LOCAL, Role, add_account, set_active, set_password
 from rrm.people.sign_ins import FREE_ATTEMPTS
 from rrm.run_folder import RunFolder, open_run_folder
-from rrm.store import utc_now
+from rrm.store import Run, utc_now
 from tests.ui.page.browser import SECONDS, serving
 from tests.ui.page.filled_runs import people_run
 from ui.page import api, signing_in
 from ui.page.context import Page
-from ui.page.door import cookie_name
+from ui.page.door import LARGEST_BODY, cookie_name
 from ui.page.signing_in import own_path, person_of
 
 PASSWORD = "correct horse"
@@ -91,6 +92,7 @@ def test_without_accounts_whoever_sits_at_the_machine_comes_in(kept_app: fastapi
         ("http://evil.example:7860", "127.0.0.1", False),
         ("http://127.0.0.1:7860", "192.0.2.7", False),
         ("http://192.0.2.7:7860", "2001:db8::1", False),
+        ("http://192.0.2.7:7860", "127.0.0.1", False),
     ],
 )
 def test_without_accounts_nobody_else_does(kept_app: fastapi.FastAPI, base: str, peer: str, comes_in: bool) -> None:
@@ -99,6 +101,10 @@ def test_without_accounts_nobody_else_does(kept_app: fastapi.FastAPI, base: str,
     assert answer.status_code == (200 if comes_in else 403)
     if not comes_in:
         assert "rrm people RUN add NAME --role lead" in answer.text
+
+
+def test_a_host_that_cannot_be_read_is_not_this_machine(kept_app: fastapi.FastAPI) -> None:
+    assert client(kept_app).get("/people", headers={"host": "["}).status_code == 403
 
 
 def test_with_accounts_every_path_needs_a_person(opened: RunFolder) -> None:
@@ -160,6 +166,17 @@ def test_whatever_is_sent_there_is_no_error_inside(opened: RunFolder, form: byte
     assert answer.status_code == 401
 
 
+def test_a_store_that_is_locked_is_said_in_a_sentence(tmp_path: Path) -> None:
+    folder = people_run(tmp_path / "run", comparisons=1)
+    with open_run_folder(folder) as opened, Run.open(folder, timeout=0.01) as impatient:
+        add_account(opened.run, name="Dana", password=PASSWORD, role=Role.LEAD, now=utc_now())
+        browser = client(application(replace(opened, run=impatient)))
+        with opened.run.transaction():
+            answer = browser.post("/sign-in", data={"name": "Dana", "password": PASSWORD})
+        assert answer.status_code == 503 and "locked" in answer.text and 'value="Dana"' in answer.text
+        signed_in(browser)
+
+
 def test_signing_out_ends_it(opened: RunFolder) -> None:
     browser = signed_in(with_lead(opened))
     token = browser.cookies[cookie_name(page_of(opened))]
@@ -214,6 +231,7 @@ def test_a_browser_is_not_asked_for_a_password_in_a_window_of_its_own(opened: Ru
         ({"origin": "http://evil.example"}, True),
         ({"origin": "http://127.0.0.1:9999"}, True),
         ({"origin": "null"}, True),
+        ({"origin": "http://["}, True),
         ({"origin": "https://label.example", "x-forwarded-host": "label.example"}, False),
     ],
 )
@@ -231,6 +249,7 @@ def test_what_another_website_sends_is_refused(
         ("/people?x=%2F&y=1", "/people?x=%2F&y=1"),
         ("https://evil.example/", "/"),
         ("//evil.example", "/"),
+        ("//[", "/"),
         ("/\\evil.example", "/"),
         ("///evil.example", "/"),
         ("/\tevil", "/"),
@@ -243,6 +262,15 @@ def test_what_another_website_sends_is_refused(
 )
 def test_after_signing_in_one_stays_on_this_page(wanted: str, path: str) -> None:
     assert own_path(wanted) == path
+
+
+def test_no_other_website_shows_the_page_inside_its_own(kept_app: fastapi.FastAPI) -> None:
+    assert client(kept_app).get("/people", headers=HTML).headers["x-frame-options"] == "DENY"
+
+
+def test_a_request_that_would_fill_the_memory_is_refused_unread(kept_app: fastapi.FastAPI) -> None:
+    answer = client(kept_app).post("/api/next", json={}, headers={"content-length": str(LARGEST_BODY + 1)})
+    assert answer.status_code == 413 and "too large" in answer.json()["error"]
 
 
 def test_behind_a_prefix_everything_keeps_to_it(opened: RunFolder) -> None:
@@ -286,6 +314,11 @@ def test_the_real_page_lets_nobody_in_without_a_person(tmp_path: Path) -> None:
         assert browser.post("/sign-in", data={"name": "Dana", "password": PASSWORD}).status_code == 303
         for path in PAGES:
             assert browser.get(path, headers=HTML).status_code == 200, path
+        # Gradio takes and gives files on paths of its own; here it does neither, for nobody.
+        for path in ("upload", "process_recording", "stream/x"):
+            assert browser.post(f"/gradio_api/{path}", files={"files": ("x.html", b"x")}).status_code == 403, path
+        for name in ("run.db", "run.toml"):
+            assert browser.get(f"/gradio_api/file={folder / name}").status_code == 403, name
 
 
 def page_of(opened: RunFolder) -> Page:

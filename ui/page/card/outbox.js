@@ -20,6 +20,7 @@ class Outbox {
     this.trouble = null;
     this.sending = false;
     this.count = 0;
+    this.latest = 0; // time of the newest event here
     this.oneByOne = 0;
     this.wake = () => {};
   }
@@ -39,7 +40,9 @@ class Outbox {
   }
 
   put(kind, body) {
-    const at = Date.now();
+    // Events are sent in this order after a reload too, and a clock that is set back must not put an undo first.
+    const at = Math.max(Date.now(), this.latest + 1);
+    this.latest = at;
     this.count += 1;
     const event = { kind, body, at, key: `${at}-${String(this.count).padStart(6, "0")}-${body.id}` };
     event.kept = store(this.prefix + event.key, { kind, body, at });
@@ -57,6 +60,7 @@ class Outbox {
       const event = read(key);
       if (mine.has(short) || !event || Date.now() - event.at < olderThan) continue;
       this.queue.push({ ...event, key: short, kept: true });
+      this.latest = Math.max(this.latest, event.at);
     }
     this.queue.sort((one, other) => (one.key < other.key ? -1 : 1));
     this.pump();
