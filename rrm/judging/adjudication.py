@@ -3,7 +3,7 @@
 It is a sitting of its own, so the raters' answers stay what they are, for agreement and for the record.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reward_models.errors import InvalidInput
 from rrm.judging.final import ADJUDICATION
@@ -39,7 +39,8 @@ _DISPUTED = f"""
     AND NOT EXISTS (SELECT 1 FROM waiting
         WHERE waiting.comparison_id = answer.comparison_id AND raters_missing > 0)
     AND NOT EXISTS (SELECT 1 FROM live_judgements AS settled
-        WHERE settled.comparison_id = answer.comparison_id AND settled.repeat = {ADJUDICATION})
+        WHERE settled.comparison_id = answer.comparison_id AND settled.repeat = {ADJUDICATION}
+            AND settled.rater_id NOT IN (SELECT rater_id FROM left_out_raters))
     GROUP BY answer.comparison_id HAVING count(DISTINCT {_LABEL}) > 1
     ORDER BY comparisons.level, comparisons.round, comparisons.position, answer.comparison_id"""
 
@@ -90,10 +91,20 @@ def disputed(run: Run, comparison_id: str, *, by: Person) -> Disputed:
     )
 
 
-def adjudicate(run: Run, comparison_id: str, *, choice: Choice, by: Person, now: str, comment: str = "") -> Judgement:
+def adjudicate(
+    run: Run,
+    comparison_id: str,
+    *,
+    choice: Choice,
+    by: Person,
+    now: str,
+    comment: str = "",
+    guidelines: str | None = None,
+) -> Judgement:
     """Settle a comparison: this answer is what fits and decisions use; leads only (NotAllowed).
 
-    The same again returns what is stored; another choice by the same lead replaces it.
+    `guidelines` is the sha256 of those that the lead had. The same again returns what is stored; another choice by the
+    same lead replaces it.
     """
     require_lead(by, "settle what raters disagree on")
     if label_of(choice) is None and choice is not Choice.CANNOT_TELL:
@@ -110,23 +121,25 @@ def adjudicate(run: Run, comparison_id: str, *, choice: Choice, by: Person, now:
             time=timestamp(now),
             lease_seconds=LEASE_SECONDS,
         )[0]
-        settled = _answer(run, held.lease_id, choice, comment, now)
+        given = Answer(held.lease_id, final_stage(sitting_of(run, held.lease_id)), choice, comment)
+        settled = _answer(run, given, now, guidelines)
         release(run, held.lease_id, state="answered", now=now)
         return settled
 
 
-def _answer(run: Run, lease_id: str, choice: Choice, comment: str, now: str) -> Judgement:
-    sitting = sitting_of(run, lease_id)
-    earlier = live_answer(run, lease_id, final_stage(sitting))
+def _answer(run: Run, given: Answer, now: str, guidelines: str | None) -> Judgement:
+    sitting = sitting_of(run, given.lease_id)
+    earlier = live_answer(run, given.lease_id, given.stage)
     # A lead who was told who wrote what, after an answer of their own, settles it knowing that.
     told = is_unblinded(run, comparison_id=str(sitting["comparison_id"]), rater_id=str(sitting["rater_id"]))
     details: dict[str, object] = {"unblinded": True} if told else {}
+    if guidelines is not None:
+        details["guidelines"] = guidelines
     if earlier is None:
-        given = Answer(lease_id, final_stage(sitting), choice, comment, details=details)
-        return append_answer(run, sitting, given, timestamp(now), supersedes=None)
-    if (earlier.choice, earlier.comment) == (choice, comment):
+        return append_answer(run, sitting, replace(given, details=details), timestamp(now), supersedes=None)
+    if (earlier.choice, earlier.comment) == (given.choice, given.comment):
         return earlier
-    return change(run, earlier.id, choice=choice, now=now, comment=comment, details=details)
+    return change(run, earlier.id, choice=given.choice, now=now, comment=given.comment, details=details)
 
 
 def _rater_answer(row: Row) -> RaterAnswer:

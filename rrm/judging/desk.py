@@ -5,7 +5,7 @@ life that keeps them. Every event carries an id chosen by the sender, so that se
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reward_models.errors import InvalidInput
 from rrm.config import Configuration
@@ -16,9 +16,10 @@ from rrm.judging.hands import held_elsewhere, keep, take
 from rrm.judging.history import Entry, history
 from rrm.judging.pace import Pace, pace
 from rrm.judging.queue import draw_any, open_leases
-from rrm.judging.repeats import draw_repeat_of_any, is_due
+from rrm.judging.repeats import draw_repeat_of_any, repeats_due
 from rrm.judging.reveals import Revealed, reveal
 from rrm.people.accounts import Person, ensure_rater
+from rrm.sessions.current import predicted
 from rrm.store.leases import leased
 from rrm.store.records import Leased
 from rrm.store.run import Run
@@ -108,7 +109,10 @@ class Desk:
 
     def reveal(self, lease_id: str, *, now: str) -> Revealed:
         """Who wrote what; only after the final answer."""
-        return reveal(self.run, lease_id, rater_id=self.person.rater_id, now=now)
+        told = reveal(self.run, lease_id, rater_id=self.person.rater_id, now=now)
+        shown = leased(self.run, [lease_id])[0]
+        first = predicted(self.run, shown.comparison)
+        return told if first is None else replace(told, left_probability=first if shown.first_on_left else 1.0 - first)
 
     def card(self, lease_id: str) -> Card:
         """The card of a lease that this person has or had; of somebody else's -> InvalidInput."""
@@ -129,10 +133,16 @@ class Desk:
     def _draw(self, count: int, now: str) -> list[Leased]:
         if count <= 0:
             return []
-        drawn = draw_any(self.run, rater_id=self.person.rater_id, count=count, now=now)
-        due = sum(is_due(each, share=self.config.judging.repeat_share) for each in drawn)
-        again = (draw_repeat_of_any(self.run, rater_id=self.person.rater_id, now=now) for _ in range(due))
-        return [*drawn, *(each for each in again if each is not None)]
+        rater_id = self.person.rater_id
+        due = repeats_due(self.run, rater_id=rater_id, count=count, share=self.config.judging.repeat_share)
+        fresh = draw_any(self.run, rater_id=rater_id, count=count - len(due), now=now)
+        if len(fresh) < count - len(due):
+            return fresh  # the queue is at its end, where repeats alone would be known for what they are
+        repeats = {place: draw_repeat_of_any(self.run, rater_id=rater_id, now=now) for place in due}
+        found = {place: one for place, one in repeats.items() if one is not None}
+        fresh += draw_any(self.run, rater_id=rater_id, count=len(due) - len(found), now=now)
+        others = iter(fresh)
+        return [one for place in range(count) if (one := found.get(place) or next(others, None)) is not None]
 
     def _take_over(self, kept: Sequence[str], now: str) -> list[Leased]:
         found = open_leases(self.run, rater_id=self.person.rater_id, now=now)

@@ -1,6 +1,7 @@
 """Silent repeats: now and then a comparison comes again, sides swapped: does the rater agree with themselves?"""
 
 from rrm.judging.queue import LEASE_SECONDS
+from rrm.store.canonical import canonical_json, sha256_text
 from rrm.store.leases import lease
 from rrm.store.records import Leased
 from rrm.store.run import Run
@@ -25,9 +26,17 @@ _REPEATABLE = """
     ORDER BY position LIMIT 1"""
 
 
-def is_due(drawn: Leased, *, share: float) -> bool:
-    """Whether a repeat follows what was drawn: by a coin that falls the same way after a kill, `share` of the time."""
-    return int(drawn.lease_id[-8:], 16) / 2.0**32 < share
+def repeats_due(run: Run, *, rater_id: str, count: int, share: float) -> list[int]:
+    """Which of the next `count` comparisons of a rater should be repeats, by their place among them.
+
+    A coin for each, from the run's seed and how many the rater was given before: nothing that a rater sees tells.
+    """
+    given = rows(run.database, "SELECT count(*) AS number FROM leases WHERE rater_id = ?", (rater_id,))[0]["number"]
+    return [place for place in range(count) if _coin(run.seed, rater_id, int(given or 0) + place) < share]
+
+
+def _coin(seed: int, rater_id: str, number: int) -> float:
+    return int(sha256_text(canonical_json(["repeat", seed, rater_id, number]))[:8], 16) / 2.0**32
 
 
 def draw_repeat_of_any(run: Run, *, rater_id: str, now: str, lease_seconds: float = LEASE_SECONDS) -> Leased | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reward_models.errors import InvalidInput
+from rrm.store.canonical import canonical_json
 from rrm.store.leases import leased
 from rrm.store.records import Leased, Purpose
 from rrm.store.run import Run
@@ -40,6 +41,8 @@ class Revealed:
     """Why it was asked, in a sentence."""
     purpose: str
     """What the answer is for, in a sentence."""
+    left_probability: float | None = None
+    """Probability, by the current reward model, that the left is better; None where no session has predicted it."""
 
 
 def reveal(run: Run, lease_id: str, *, rater_id: str, now: str) -> Revealed:
@@ -60,6 +63,19 @@ def reveal(run: Run, lease_id: str, *, rater_id: str, now: str) -> Revealed:
                 (lease_id, timestamp(now)),
             )
     return _revealed(run, leased(run, [lease_id])[0])
+
+
+def note_revealed(run: Run, comparison_ids: Sequence[str], *, rater_id: str, now: str) -> None:
+    """Write down that a rater was told something of comparisons that they have judged."""
+    query = """SELECT id FROM leases WHERE rater_id = ? AND comparison_id IN (SELECT value FROM json_each(?))
+        AND state = 'answered' AND id NOT IN (SELECT lease_id FROM reveals)"""
+    with run.transaction():
+        for row in rows(run.database, query, (rater_id, canonical_json(list(comparison_ids)))):
+            execute(
+                run.database,
+                "INSERT INTO reveals (lease_id, revealed_at) VALUES (?, ?)",
+                (row["id"], timestamp(now)),
+            )
 
 
 def revealed(run: Run, lease_ids: Sequence[str]) -> dict[str, Revealed]:

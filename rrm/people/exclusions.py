@@ -8,6 +8,7 @@ from rrm.store.run import Run
 from rrm.store.texts import one
 from rrm.store.times import timestamp
 from rrm.store.transaction import execute, rows
+from rrm.store.waiting import count_answered_by
 
 LONGEST_REASON = 500
 
@@ -25,7 +26,10 @@ class Exclusion:
 
 
 def leave_out(run: Run, *, rater_id: str, left_out: bool, reason: str, by: Person, now: str) -> None:
-    """Leave a rater's answers out of what is fitted and decided from now on, or take them in again; leads only."""
+    """Leave a rater's answers out of what is fitted and decided from now on, or take them in again; leads only.
+
+    What only they judged waits for others then.
+    """
     require_lead(by, "leave somebody out")
     why = reason.strip()
     if not 1 <= len(why) <= LONGEST_REASON:
@@ -37,6 +41,7 @@ def leave_out(run: Run, *, rater_id: str, left_out: bool, reason: str, by: Perso
             """INSERT INTO exclusions (rater_id, left_out, reason, decided_by, decided_at) VALUES (?, ?, ?, ?, ?)""",
             (rater_id, int(left_out), why, by.rater_id, timestamp(now)),
         )
+        count_answered_by(run, rater_id)
 
 
 def exclusions(run: Run) -> list[Exclusion]:

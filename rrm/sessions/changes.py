@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rrm.judging.reveals import note_revealed
 from rrm.sessions.current import Prediction
 from rrm.statistics import Estimate, estimate
 from rrm.store.comparisons import comparison
@@ -105,21 +106,26 @@ def flips_among(predictions: Sequence[Prediction], *, judged: frozenset[str]) ->
     return len(found), tuple(found[:MOST_SHOWN])
 
 
-def flips_to_show(run: Run, changes: Changes) -> list[FlipText]:
-    """The listed flips as text, without what somebody has still to judge: a prediction must not reach them first."""
-    query = "SELECT comparison_id FROM waiting WHERE raters_missing > 0 AND comparison_id IN ({})"
-    waiting = {
+def flips_to_show(run: Run, changes: Changes, *, to: str, now: str) -> list[FlipText]:
+    """The listed flips as text, for the rater `to`.
+
+    Only what trains, and nothing that somebody has still to judge: a prediction must not reach them first. What the
+    rater answered of it is written down as revealed, because another answer to it would not be blind any more.
+    """
+    query = """SELECT comparison_id FROM waiting
+        WHERE raters_missing <= 0 AND purpose = 'train' AND comparison_id IN ({})"""
+    judged = {
         row["comparison_id"] for row in rows_in(run.database, query, [flip.comparison_id for flip in changes.flips])
     }
-    shown: list[FlipText] = []
-    for flip in changes.flips:
-        if flip.comparison_id not in waiting:
-            asked = comparison(run, flip.comparison_id)
-            first, second = (
-                completion(run, one).text for one in (asked.first_completion_id, asked.second_completion_id)
-            )
-            shown.append(FlipText(asked.prompt, first, second, flip.before, flip.after))
-    return shown
+    listed = [flip for flip in changes.flips if flip.comparison_id in judged]
+    note_revealed(run, [flip.comparison_id for flip in listed], rater_id=to, now=now)
+    return [_flip_text(run, flip) for flip in listed]
+
+
+def _flip_text(run: Run, flip: Flip) -> FlipText:
+    asked = comparison(run, flip.comparison_id)
+    first, second = (completion(run, one).text for one in (asked.first_completion_id, asked.second_completion_id))
+    return FlipText(asked.prompt, first, second, flip.before, flip.after)
 
 
 def in_words(changes: Changes) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from rrm.sessions.locking import SESSIONS_FOLDER
 from rrm.sessions.records import Session, SessionKind, SessionStatus
 from rrm.sessions.store import session, sessions
 from rrm.store.artifacts import artifacts, decisions, promoted_artifact, set_promoted
-from rrm.store.records import Artifact, ArtifactKind
+from rrm.store.records import Artifact, ArtifactKind, StoredComparison
 from rrm.store.run import Run
 from rrm.store.transaction import rows_in
 from rrm.store.waiting import set_order
@@ -58,6 +58,15 @@ def predictions_of(run: Run, session_id: str) -> list[Prediction]:
         return [Prediction(**each) for each in json.loads(path.read_bytes())]
     except (OSError, ValueError, TypeError) as error:
         raise RunCorrupt(f"{path} cannot be read ({error}); start another session, which makes it anew") from error
+
+
+def predicted(run: Run, asked: StoredComparison) -> float | None:
+    """Probability that the first of a comparison is better, by the session that is current at its level, if any."""
+    model = current_model(run, asked.level)
+    if model is None or not predictions_file(run.folder, model.id).exists():
+        return None
+    found = (each.after for each in predictions_of(run, model.id) if each.comparison_id == asked.id)
+    return next(found, None)
 
 
 def written_predictions(predictions: Sequence[Prediction]) -> bytes:

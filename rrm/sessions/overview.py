@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rrm.people.accounts import LOCAL
+from rrm.people.accounts import LOCAL, Person
 from rrm.sessions.changes import Changes, FlipText, flips_to_show, in_words
 from rrm.sessions.current import current_model
 from rrm.sessions.forecast import CurvePoint, curve_point
@@ -88,15 +88,15 @@ def overview(run: Run) -> Overview:
     )
 
 
-def detail(run: Run, row: SessionRow) -> Detail:
-    """One session with its curve and what it changed."""
+def detail(run: Run, row: SessionRow, *, to: Person, now: str) -> Detail:
+    """One session with its curve and what it changed, as `to` may see it: predictions are for leads."""
     result: Mapping[str, Any] = row.session.result or {}
     return Detail(
         row=row,
         points=tuple(curve_point(point.record) for point in session_points(run, row.session.id)),
         words=in_words(row.changes) if row.changes else (),
         forecast=result["forecast"]["sentence"] if result else None,
-        flips=tuple(flips_to_show(run, row.changes)) if row.changes else (),
+        flips=tuple(flips_to_show(run, row.changes, to=to.rater_id, now=now)) if row.changes and to.is_lead else (),
     )
 
 

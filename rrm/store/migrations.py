@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlite_utils import Database
 
 from rrm.errors import RunError, SchemaTooNew
-from rrm.store.page_schema import FILL_WAITING, PAGE_INDEXES, PAGE_TABLES, PAGE_TRIGGERS
+from rrm.store.page_schema import FILL_WAITING, LEFT_OUT_RATERS, PAGE_INDEXES, PAGE_TABLES, PAGE_TRIGGERS
 from rrm.store.schema import INDEXES, LIVE_JUDGEMENTS, READABLE_VIEWS, TABLES, TRIGGERS
 from rrm.store.transaction import execute, rows, write
 
@@ -36,7 +36,7 @@ def _readable_views(database: Database) -> None:
 
 
 def _page(database: Database) -> None:
-    for statement in (*PAGE_TABLES, *PAGE_INDEXES, *PAGE_TRIGGERS, FILL_WAITING):
+    for statement in (*PAGE_TABLES, *PAGE_INDEXES, *PAGE_TRIGGERS, LEFT_OUT_RATERS, FILL_WAITING):
         execute(database, statement)
 
 

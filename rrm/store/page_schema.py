@@ -99,6 +99,11 @@ PAGE_TRIGGERS = (
     *append_only("reveals", "lease_id = NEW.lease_id"),
 )
 
+LEFT_OUT_RATERS = """CREATE VIEW left_out_raters AS
+    SELECT rater_id FROM exclusions AS decision WHERE left_out = 1 AND NOT EXISTS (
+        SELECT 1 FROM exclusions AS later
+        WHERE later.rater_id = decision.rater_id AND later.position > decision.position)"""
+
 FILL_WAITING = """
     INSERT INTO waiting (comparison_id, level, round, purpose, place, raters_planned, raters_missing)
     SELECT comparison.id, comparison.level, comparison.round, comparison.purpose,
@@ -107,7 +112,8 @@ FILL_WAITING = """
                 AND other.round = comparison.round AND other.purpose = comparison.purpose)),
         comparison.raters_planned, comparison.raters_planned - (
             SELECT count(*) FROM leases
-            WHERE leases.comparison_id = comparison.id AND repeat = 0 AND state = 'answered')
+            WHERE leases.comparison_id = comparison.id AND repeat = 0 AND state = 'answered'
+                AND rater_id NOT IN (SELECT rater_id FROM left_out_raters))
     FROM comparisons AS comparison WHERE true
     ON CONFLICT (comparison_id) DO NOTHING"""
 """Fills the table for comparisons that are not in it. The place is a share of its purpose's comparisons, so that the

@@ -64,8 +64,8 @@ def live_answer(run: Run, lease_id: str, stage: Stage) -> Judgement | None:
 
 
 def last_answer(run: Run, rater_id: str) -> Judgement | None:
-    """The last answer of a rater that counts, if there is one."""
-    query = "SELECT * FROM live_judgements WHERE rater_id = ? ORDER BY position DESC LIMIT 1"
+    """The last answer of a rater that counts, if there is one; not what they settled as a lead."""
+    query = "SELECT * FROM live_judgements WHERE rater_id = ? AND repeat < 2 ORDER BY position DESC LIMIT 1"
     found = rows(run.database, query, (rater_id,))
     return to_record(Judgement, found[0]) if found else None
 

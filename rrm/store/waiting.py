@@ -40,16 +40,21 @@ def put_waiting(run: Run, new: Sequence[StoredComparison]) -> None:
         )
 
 
+# The answers of somebody who is left out do not count, so others are asked instead.
+_COUNT = """UPDATE waiting SET raters_missing = raters_planned - (
+        SELECT count(*) FROM leases WHERE leases.comparison_id = waiting.comparison_id
+            AND repeat = 0 AND state = 'answered' AND rater_id NOT IN (SELECT rater_id FROM left_out_raters))
+    WHERE comparison_id IN """
+
+
 def count_answered(run: Run, lease_id: str) -> None:
     """Bring what is missing of a lease's comparison up to date, after the lease changed its state."""
-    execute(
-        run.database,
-        """UPDATE waiting SET raters_missing = raters_planned - (
-            SELECT count(*) FROM leases WHERE leases.comparison_id = waiting.comparison_id
-                AND repeat = 0 AND state = 'answered')
-        WHERE comparison_id = (SELECT comparison_id FROM leases WHERE id = ?)""",
-        (lease_id,),
-    )
+    execute(run.database, f"{_COUNT} (SELECT comparison_id FROM leases WHERE id = ?)", (lease_id,))
+
+
+def count_answered_by(run: Run, rater_id: str) -> None:
+    """Bring up to date what is missing of all that a rater answered, after they were left out or taken in again."""
+    execute(run.database, f"{_COUNT} (SELECT comparison_id FROM leases WHERE rater_id = ?)", (rater_id,))
 
 
 def set_order(run: Run, order: Sequence[tuple[str, float, str]], *, now: str) -> None:

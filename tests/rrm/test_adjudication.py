@@ -115,9 +115,27 @@ def test_a_settlement_can_be_repeated_changed_and_taken_back(run: Run) -> None:
     assert adjudicate(run, "p0", choice=Choice.SECOND, by=LOCAL, now=NOON) == first
     changed = adjudicate(run, "p0", choice=Choice.FIRST, by=LOCAL, now=NOON)
     assert changed.supersedes == first.id and counted(run) == [("p0", "local", "first")]
-    for _ in range(2):
-        undo(run, rater_id="local", now=NOON)
+    assert undo(run, rater_id="local", now=NOON) is None, "the undo of the labeling card is for what one judged oneself"
+    for settled in (changed, first):
+        undo(run, rater_id="local", judgement_id=settled.id, now=NOON)
     assert disputed_ids(run) == ["p0"] and len(counted(run)) == 2
+
+
+def test_a_settlement_says_which_guidelines_the_lead_had(run: Run) -> None:
+    say(run, "ann", Choice.FIRST)
+    say(run, "ben", Choice.SECOND)
+    settled = adjudicate(run, "p0", choice=Choice.SECOND, by=LOCAL, now=NOON, guidelines="0" * 64)
+    assert settled.details == {"guidelines": "0" * 64}
+
+
+def test_what_a_lead_settled_who_is_left_out_waits_again(run: Run) -> None:
+    ben = Person("ben", "Ben", Role.LEAD)
+    say(run, "ann", Choice.FIRST)
+    say(run, "cal", Choice.SECOND)
+    adjudicate(run, "p0", choice=Choice.SECOND, by=ben, now=NOON)
+    assert disputed_ids(run) == []
+    leave_out(run, rater_id="ben", left_out=True, reason="has left", by=LOCAL, now=NOON)
+    assert disputed_ids(run) == ["p0"]
 
 
 def test_a_lead_who_was_told_who_wrote_what_settles_it_unblinded(run: Run) -> None:

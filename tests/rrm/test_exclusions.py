@@ -14,6 +14,7 @@ from rrm.people.exclusions import exclusions, leave_out, left_out
 from rrm.steps.fitting import final_judgements, fit_reward_model
 from rrm.store import Choice, Purpose, Run, Stage, StoredComparison, live_judgements, put_comparisons
 from rrm.store.transaction import execute
+from rrm.store.waiting import missing_answers
 from tests.rrm.store_samples import NOON, small_run
 
 
@@ -25,6 +26,18 @@ def say(run: Run, rater: str, choice: Choice, purpose: Purpose = Purpose.TRAIN, 
 
 def out(run: Run, rater: str, *, left: bool = True) -> None:
     leave_out(run, rater_id=rater, left_out=left, reason="clicks at random", by=LOCAL, now=NOON)
+
+
+def test_what_only_they_judged_is_asked_of_others(tmp_path: Path) -> None:
+    with small_run(tmp_path / "run", comparisons=2) as run:
+        say(run, "ann", Choice.FIRST)
+        assert missing_answers(run, level=0, round=0, purposes=[Purpose.TRAIN]) == 1
+        out(run, "ann")
+        assert missing_answers(run, level=0, round=0, purposes=[Purpose.TRAIN]) == 2
+        say(run, "ben", Choice.SECOND)
+        assert {each.comparison_id for each in live_judgements(run, rater_id="ben")} == {"p0"}
+        out(run, "ann", left=False)
+        assert missing_answers(run, level=0, round=0, purposes=[Purpose.TRAIN]) == 1
 
 
 def test_the_last_decision_counts_and_all_are_kept(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rrm.judging.queue import answer, draw_any, undo
+from rrm.judging.reveals import is_unblinded
 from rrm.run_folder import open_run_folder
 from rrm.sessions.changes import (
     MOST_SHOWN,
@@ -84,18 +85,19 @@ def test_a_prediction_reaches_nobody_who_has_still_to_judge(tmp_path: Path) -> N
         put_rater(run, Rater("ann", "Ann", RaterKind.PERSON))
         known = {each.id: each for each in comparisons(run)}
         changes = replace(SOME, flips=tuple(Flip(identifier, 0.4, 0.7) for identifier in known))
-        assert flips_to_show(run, changes) == []
+        assert flips_to_show(run, changes, to="ann", now=utc_now()) == []
         leased = draw_any(run, rater_id="ann", count=1, now=utc_now())[0]
         answer(run, leased.lease_id, stage=Stage.ALONE, choice=Choice.FIRST, now=utc_now())
-        (shown,) = flips_to_show(run, changes)
+        (shown,) = flips_to_show(run, changes, to="ann", now=utc_now())
         assert (shown.prompt, shown.first, shown.second) == (
             leased.comparison.prompt,
             leased.first_text,
             leased.second_text,
         )
+        assert is_unblinded(run, comparison_id=leased.comparison.id, rater_id="ann")
         # Taken back, it waits again.
         undo(run, rater_id="ann", now=utc_now())
-        assert flips_to_show(run, changes) == []
+        assert flips_to_show(run, changes, to="ann", now=utc_now()) == []
 
 
 def test_changes_survive_the_store() -> None:

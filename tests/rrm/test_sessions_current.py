@@ -7,8 +7,11 @@ from random import Random
 import pytest
 
 from reward_models.errors import InvalidInput
+from rrm.config import Configuration
 from rrm.errors import RunCorrupt, RunError
+from rrm.judging.desk import Desk
 from rrm.judging.queue import answer, draw_any
+from rrm.people.accounts import Person, Role
 from rrm.run_folder import open_run_folder
 from rrm.sessions import SessionKind, SessionState, SessionStatus, create_session, request_stop, session, state_of
 from rrm.sessions.current import (
@@ -40,6 +43,7 @@ from rrm.store import (
 )
 from rrm.store.transaction import rows
 from rrm.store.waiting import asked_because
+from rrm.tasks.shiftlog.task import Shiftlog
 from tests.ui.page.filled_runs import people_run
 
 NOW = "2026-01-02T03:04:05Z"
@@ -186,3 +190,21 @@ def test_a_session_goes_through_its_states(run: Run) -> None:
         begin_attempt(run, made.id, now=NOW)
     with pytest.raises(InvalidInput, match="no session 'session-9'"):
         session(run, "session-9")
+
+
+def test_what_the_current_model_says_is_told_with_who_wrote_what_by_side(run: Run) -> None:
+    made = finished_session(run, spreads_of(run))
+    make_current(run, made, by="local", now=NOW)
+    config = Configuration.model_validate({"judging": {"repeat_share": 0.0}})
+    desk = Desk(run=run, task=Shiftlog(seed=0), config=config, person=Person("ann", "Ann", Role.RATER))
+    told = []
+    for drawn in draw_any(run, rater_id="ann", count=12, now=utc_now()):
+        answer(run, drawn.lease_id, stage=Stage.ALONE, choice=Choice.FIRST, now=utc_now())
+        expected = 0.6 if drawn.first_on_left else 0.4
+        said = desk.reveal(drawn.lease_id, now=utc_now()).left_probability
+        if drawn.comparison.purpose is Purpose.TRAIN:
+            assert said == pytest.approx(expected)
+            told.append(expected)
+        else:
+            assert said is None, "the session predicted nothing about it"
+    assert set(told) == {0.4, 0.6}

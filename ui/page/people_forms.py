@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from reward_models.errors import InvalidInput, RrmError
 from rrm.judging.adjudication import adjudicate
-from rrm.judging.guidelines import edit_guidelines
+from rrm.judging.guidelines import edit_guidelines, guidelines_now
 from rrm.people.accounts import (
     Person,
     Role,
@@ -110,7 +110,15 @@ def settle(page: Page, by: Person, *, comparison_id: str | None, choice: Choice,
     def work() -> str:
         if comparison_id is None:
             raise InvalidInput("nothing waits to be settled; load the page anew to see what came in since")
-        adjudicate(page.run, comparison_id, choice=choice, by=by, now=utc_now(), comment=comment.strip())
+        adjudicate(
+            page.run,
+            comparison_id,
+            choice=choice,
+            by=by,
+            now=utc_now(),
+            comment=comment.strip(),
+            guidelines=guidelines_now(page.run, page.task).sha256,
+        )
         return "Settled."
 
     return attempt(page, work)

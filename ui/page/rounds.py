@@ -8,7 +8,6 @@ from reward_models.errors import RrmError
 from rrm.errors import RunError
 from rrm.people.accounts import Person
 from rrm.playing import decide, pause, play
-from rrm.standing import next_round
 from rrm.store import utc_now
 from ui.page.context import Page
 from ui.page.rendering import render
@@ -56,20 +55,20 @@ def build(page: Page, blocks: gr.Blocks) -> None:
         said = _problem(lambda: pause(page.run, by=person, now=utc_now()))
         return said, *_parts(view(page, person), None)
 
-    def on_approve(request: gr.Request) -> object:
+    def on_approve(shown: View, request: gr.Request) -> object:
         person = page.person(request)
-        return _problem(lambda: _decide(page, person, promoted=True)), *_parts(view(page, person), None)
+        return _problem(lambda: _decide(page, person, shown, promoted=True)), *_parts(view(page, person), None)
 
-    def on_refuse(request: gr.Request) -> object:
+    def on_refuse(shown: View, request: gr.Request) -> object:
         person = page.person(request)
-        return _problem(lambda: _decide(page, person, promoted=False)), *_parts(view(page, person), None)
+        return _problem(lambda: _decide(page, person, shown, promoted=False)), *_parts(view(page, person), None)
 
     _listen(blocks.load, look_anew, None, parts)
     _listen(gr.Timer(EVERY).tick, look, known, parts)
     _listen(start.click, on_start, climb, [problem, *parts])
     _listen(stop.click, on_pause, None, [problem, *parts])
-    _listen(approve.click, on_approve, None, [problem, *parts])
-    _listen(refuse.click, on_refuse, None, [problem, *parts])
+    _listen(approve.click, on_approve, known, [problem, *parts])
+    _listen(refuse.click, on_refuse, known, [problem, *parts])
 
 
 def _listen(event: Callable[..., object], handler: Callable[..., object], inputs: object, outputs: object) -> None:
@@ -85,11 +84,11 @@ def _problem(act: Callable[[], object]) -> gr.HTML:
     return gr.HTML("", visible=False)
 
 
-def _decide(page: Page, person: Person, *, promoted: bool) -> None:
-    place = next_round(page.run, page.config)
-    if place is None:
+def _decide(page: Page, person: Person, shown: View, *, promoted: bool) -> None:
+    """Decide on what was on the screen, which need not be what waits now."""
+    if shown.place is None:
         raise RunError("Every round is over, so no promotion waits for a decision.")
-    decide(page.run, level=place[0], round=place[1], promoted=promoted, by=person, now=utc_now())
+    decide(page.run, level=shown.place[0], round=shown.place[1], promoted=promoted, by=person, now=utc_now())
 
 
 def _parts(found: View, shown: View | None) -> tuple[object, ...]:

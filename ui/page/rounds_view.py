@@ -54,6 +54,8 @@ class View:
     steps: str
     training: str
     decided: str
+    place: tuple[int, int] | None
+    """Level and number of the round that the buttons are about; None at the top."""
     start: str | None
     """Label of the button that starts, resumes or goes on; None where there is nothing to start."""
     pause: bool
@@ -74,6 +76,7 @@ def view(page: Page, person: Person) -> View:
         steps=render("rounds_steps.html", {"shown": shown, "does": DOES, "step_tones": STEP_TONES}),
         training=_training(page, found),
         decided=_decided(page, found),
+        place=(current.level, current.round) if current is not None else None,
         start=_start_label(current) if person.is_lead and not found.worked_on else None,
         pause=person.is_lead
         and found.session is not None

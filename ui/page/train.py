@@ -188,11 +188,13 @@ class Room:
     def _shown(self, request: gr.Request, *, chosen: str | None = None, other: str | None = None) -> Outputs:
         """All that the room shows now, and a digest of it, by which the next look sees whether anything changed."""
         found = overview(self.page.run)
-        lead = self.page.person(request).is_lead
+        person = self.page.person(request)
+        lead = person.is_lead
         row = found.row(chosen)
+        shown = detail(self.page.run, row, to=person, now=utc_now()) if row is not None else None
         parts: Outputs = {
             self.notice: _notice(found, lead=lead),
-            self.session: render_session(detail(self.page.run, row)) if row is not None else "",
+            self.session: render_session(shown) if shown is not None else "",
             self.sessions: render("train_sessions.html", {"rows": found.rows, "pills": PILLS, "words": WORDS}),
             self.comparison: _comparison(found, row, other),
         }

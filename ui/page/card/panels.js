@@ -197,6 +197,9 @@ function revealedWords(told) {
   add("Level", `${told.level}, round ${told.round}`);
   add("Asked because", told.reason);
   add("Used", told.purpose);
+  if (told.left_probability !== null) {
+    add("Reward model", `The left is better with ${Math.round(100 * told.left_probability)}%, it says.`);
+  }
   const note = "If you change this answer from now on, it is kept as one given after you knew, and left out of the accuracy.";
   return [facts, el("p", { class: "small muted" }, note)];
 }
