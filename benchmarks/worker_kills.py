@@ -90,6 +90,7 @@ def _kill_until_finished(folder: Path, *, kills: int, dice: random.Random) -> di
             time.sleep(dice.uniform(0.0, LONGEST_LIFE))
             if state_of(run, _only(run)) not in AT_WORK:
                 break
+            _wait(lambda: bool((folder / LOCK_FILE).read_text()))  # written an instant after the lock is taken
             os.kill(int((folder / LOCK_FILE).read_text()), signal.SIGKILL)
             _wait(lambda: state_of(run, _only(run)) is SessionState.INTERRUPTED)
             # A step counts only if this worker had begun it, or taken it up again, before it was killed.

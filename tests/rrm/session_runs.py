@@ -68,8 +68,10 @@ def worked_off(run: Run, session_id: str) -> Session:
 
 
 def worker_of(run: Run) -> int:
-    """The process that holds the work lock."""
-    return int((run.folder / LOCK_FILE).read_text())
+    """The process that holds the work lock; its number is written an instant after the lock is taken."""
+    while not (written := (run.folder / LOCK_FILE).read_text()):
+        pass
+    return int(written)
 
 
 def killed(run: Run, session_id: str) -> None:
