@@ -162,6 +162,18 @@ def test_keys_are_words_while_typing_and_an_empty_box_closes(browser: Any, share
         assert page.locator("[data-do=flag]").get_attribute("aria-pressed") == "false"
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 700), (400, 760)])
+def test_the_comment_is_not_typed_behind_the_answer_bar(browser: Any, aided: Served, width: int, height: int) -> None:
+    with card_page(browser, aided, viewport={"width": width, "height": height}) as page:
+        page.keyboard.press("c")
+        page.wait_for_function("document.activeElement.tagName === 'TEXTAREA'")
+        covered = """() => {
+            const box = document.activeElement.getBoundingClientRect();
+            return box.bottom > document.querySelector(".answerbar").getBoundingClientRect().top || box.top < 0;
+        }"""
+        eventually(lambda: not page.evaluate(covered), page)
+
+
 def test_no_key_answers_behind_an_open_panel(browser: Any, shared: Served) -> None:
     with card_page(browser, shared) as page:
         lease = lease_of(page)

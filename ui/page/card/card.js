@@ -148,7 +148,9 @@ class Card {
     const { text, comment } = this.view.parts;
     const close = !comment.hidden && !text.value;
     this.view.showComment(text.value, !close);
-    if (!close) text.focus();
+    if (close) return;
+    text.focus();
+    text.scrollIntoView({ block: "nearest" });
   }
 
   showCurrent({ keepMarks = false } = {}) {
