@@ -39,6 +39,8 @@ def take_locks(folder: Path, session_id: str) -> tuple[int, int]:
         os.close(work)
         raise
     fcntl.flock(own, fcntl.LOCK_EX)
+    # Until the new holder is named, nobody is: a number that is left over could be anybody's.
+    os.ftruncate(work, 0)
     return work, own
 
 

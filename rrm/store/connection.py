@@ -2,6 +2,7 @@
 
 import sqlite3
 from pathlib import Path
+from time import monotonic, sleep
 
 from sqlite_utils import Database
 
@@ -32,20 +33,34 @@ def open_database(path: Path, *, create: bool = False, timeout: float = 30.0) ->
         raise RunError(f"cannot open {path} ({error}); check that the folder exists and may be written") from error
     try:
         with translated(connection, path):
-            return _prepared(Database(connection, execute_plugins=False), path)
+            return _prepared(Database(connection, execute_plugins=False), path, timeout)
     except BaseException:
         connection.close()
         raise
 
 
-def _prepared(database: Database, path: Path) -> Database:
+def _prepared(database: Database, path: Path, timeout: float) -> Database:
     _refuse_others(database, path)
     for pragma in ("foreign_keys = ON", "synchronous = FULL", "recursive_triggers = ON"):
         execute(database, f"PRAGMA {pragma}")
-    if database.journal_mode != "wal":
-        database.enable_wal()
+    _enable_wal(database, timeout)
     migrate(database)
     return database
+
+
+def _enable_wal(database: Database, timeout: float) -> None:
+    """Write-ahead mode, also where another process opens the same new file at this moment.
+
+    SQLite does not wait for that switch as it waits for a write: it says at once that the database is locked.
+    """
+    until = monotonic() + timeout
+    while database.journal_mode != "wal":
+        try:
+            database.enable_wal()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or monotonic() > until:
+                raise
+            sleep(0.01)
 
 
 def _refuse_others(database: Database, path: Path) -> None:

@@ -17,6 +17,7 @@ from reward_models.errors import InvalidInput
 from rrm.errors import DiskFull, RunBusy
 from rrm.judging.queue import answer, draw, draw_many, live_judgements
 from rrm.store import Choice, Leased, Purpose, Run, Stage, get_text, judgement_counts, put_text, put_texts, verify
+from rrm.store.connection import open_database
 from tests.rrm.store_samples import NOON, small_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -50,6 +51,22 @@ def test_eight_writers_lose_nothing(tmp_path: Path) -> None:
         assert [each.position for each in judgements] == list(range(1, 61))
         assert [(count.given, count.needed) for count in judgement_counts(run)] == [(60, 60)]
     assert verify(tmp_path) == []
+
+
+def test_a_new_database_may_be_opened_by_several_at_once(tmp_path: Path) -> None:
+    """Switching to write-ahead mode is the one thing for which SQLite itself does not always wait."""
+    for attempt in range(12):
+        path = tmp_path / f"{attempt}.db"
+        gate = multiprocessing.get_context("fork").Barrier(6)
+
+        def work(path: Path = path, gate: threading.Barrier = gate) -> None:
+            gate.wait()
+            open_database(path, create=True).close()
+
+        processes = [forked(work) for _ in range(6)]
+        for process in processes:
+            process.join(timeout=120)
+        assert [process.exitcode for process in processes] == [0] * 6
 
 
 def test_a_forked_child_uses_a_connection_of_its_own(tmp_path: Path) -> None:
