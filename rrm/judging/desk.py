@@ -16,7 +16,7 @@ from rrm.judging.hands import held_elsewhere, keep, take
 from rrm.judging.history import Entry, history
 from rrm.judging.pace import Pace, pace
 from rrm.judging.queue import draw_any, open_leases
-from rrm.judging.repeats import draw_repeat_of_any, repeats_due
+from rrm.judging.repeats import draw_repeat, repeats_due
 from rrm.judging.reveals import Revealed, reveal
 from rrm.people.accounts import Person, ensure_rater
 from rrm.sessions.current import predicted
@@ -138,7 +138,7 @@ class Desk:
         fresh = draw_any(self.run, rater_id=rater_id, count=count - len(due), now=now)
         if len(fresh) < count - len(due):
             return fresh  # the queue is at its end, where repeats alone would be known for what they are
-        repeats = {place: draw_repeat_of_any(self.run, rater_id=rater_id, now=now) for place in due}
+        repeats = {place: draw_repeat(self.run, rater_id=rater_id, now=now) for place in due}
         found = {place: one for place, one in repeats.items() if one is not None}
         fresh += draw_any(self.run, rater_id=rater_id, count=len(due) - len(found), now=now)
         others = iter(fresh)

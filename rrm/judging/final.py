@@ -28,14 +28,9 @@ def final_answers(run: Run, *, level: int, round: int, purpose: Purpose) -> list
         if judgement.stage is final[judgement.comparison_id]
         and judgement.rater_id not in out
         and judgement.repeat in (0, ADJUDICATION)
-        and (purpose is Purpose.TRAIN or not is_unblinded(judgement))
+        and (purpose is Purpose.TRAIN or judgement.details.get("unblinded") is not True)
     ]
     return [judgement for judgement in _settled(answers) if label_of(judgement.choice) is not None]
-
-
-def is_unblinded(judgement: Judgement) -> bool:
-    """Whether the rater knew whose texts they were when they gave this answer."""
-    return judgement.details.get("unblinded") is True
 
 
 def _settled(answers: Sequence[Judgement]) -> list[Judgement]:

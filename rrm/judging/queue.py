@@ -40,7 +40,6 @@ __all__ = [
     "draw",
     "draw_any",
     "draw_many",
-    "draw_repeat",
     "give_back",
     "live_judgements",
     "open_leases",
@@ -58,14 +57,6 @@ _OPEN = """
     ORDER BY level, round, place, comparison_id LIMIT ?"""
 
 _BEHIND = "AND (level, round, place, comparison_id) > (?, ?, ?, ?)"
-
-_REPEATABLE = """
-    SELECT comparisons.id FROM comparisons JOIN leases ON leases.comparison_id = comparisons.id
-    WHERE level = ? AND round = ? AND purpose = ? AND rater_id = ? AND repeat = 0 AND state = 'answered'
-    AND NOT EXISTS (
-        SELECT 1 FROM leases AS again WHERE again.comparison_id = comparisons.id AND again.rater_id = leases.rater_id
-            AND again.repeat = 1 AND (again.state = 'answered' OR (again.state = 'open' AND again.expires_at > ?)))
-    ORDER BY leases.released_at, comparisons.position, comparisons.id LIMIT 1"""
 
 
 class Undone(NamedTuple):
@@ -152,21 +143,6 @@ def draw(
         resume=resume,
     )
     return drawn[0] if drawn else None
-
-
-def draw_repeat(
-    run: Run, *, rater_id: str, level: int, round: int, purpose: Purpose, now: str, lease_seconds: float = LEASE_SECONDS
-) -> Leased | None:
-    """Lease once more, sides swapped, what this rater answered longest ago: a check whether they agree with themselves.
-
-    Each comparison is repeated once at most; None where nothing is left to repeat.
-    """
-    time = timestamp(now)
-    with run.transaction():
-        found = rows(run.database, _REPEATABLE, (level, round, purpose.value, rater_id, time))
-        ids = [str(row["id"]) for row in found]
-        leased_again = lease(run, ids, rater_id=rater_id, repeat=1, time=time, lease_seconds=lease_seconds)
-    return leased_again[0] if leased_again else None
 
 
 def answer_many(run: Run, answers: Sequence[Answer], *, now: str) -> list[Judgement]:

@@ -36,11 +36,6 @@ def reliability(run: Run, *, level: int | None = None, round: int | None = None)
     return reliability_and_by_rater(run, level=level, round=round)[0]
 
 
-def reliability_by_rater(run: Run, *, level: int | None = None, round: int | None = None) -> dict[str, Reliability]:
-    """Figures of each rater with an answer, by id; agreement is with the others who are not left out."""
-    return reliability_and_by_rater(run, level=level, round=round)[1]
-
-
 def reliability_and_by_rater(
     run: Run, *, level: int | None = None, round: int | None = None
 ) -> tuple[Reliability, dict[str, Reliability]]:

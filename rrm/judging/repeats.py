@@ -39,14 +39,21 @@ def _coin(seed: int, rater_id: str, number: int) -> float:
     return int(sha256_text(canonical_json(["repeat", seed, rater_id, number]))[:8], 16) / 2.0**32
 
 
-def draw_repeat_of_any(run: Run, *, rater_id: str, now: str, lease_seconds: float = LEASE_SECONDS) -> Leased | None:
+def draw_repeat(
+    run: Run,
+    *,
+    rater_id: str,
+    now: str,
+    lease_seconds: float = LEASE_SECONDS,
+    answers_between: int = ANSWERS_BETWEEN,
+) -> Leased | None:
     """Lease once more, sides swapped, what this rater answered longest ago, of any level and purpose.
 
     Each comparison is repeated once at most; None where nothing is left to repeat, or too little was answered since.
     """
     time = timestamp(now)
     with run.transaction():
-        found = rows(run.database, _REPEATABLE, (rater_id, ANSWERS_BETWEEN, time))
+        found = rows(run.database, _REPEATABLE, (rater_id, answers_between, time))
         ids = [str(row["comparison_id"]) for row in found]
         leased = lease(run, ids, rater_id=rater_id, repeat=1, time=time, lease_seconds=lease_seconds)
     return leased[0] if leased else None

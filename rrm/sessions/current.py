@@ -85,12 +85,6 @@ def current_model(run: Run, level: int) -> Artifact | None:
     return by_rounds[-1] if by_rounds else None
 
 
-def current_session(run: Run, level: int) -> Session | None:
-    """The session whose reward model is current at a level; None where none was made current."""
-    chosen = promoted_artifact(run, kind=ArtifactKind.REWARD_MODEL, level=level)
-    return session(run, chosen.id) if chosen is not None else None
-
-
 def make_current(run: Run, session_id: str, *, by: str, now: str) -> int:
     """Let a session's reward model be the current one of its level; how many waiting comparisons changed their order.
 

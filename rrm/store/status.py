@@ -15,7 +15,7 @@ WITH needed AS (
 ), given AS (
     SELECT level, round, purpose, stage, count(*) AS number
     FROM live_judgements JOIN comparisons ON comparisons.id = comparison_id
-    WHERE repeat = 0 GROUP BY level, round, purpose, stage
+    WHERE repeat = 0 AND rater_id NOT IN (SELECT rater_id FROM left_out_raters) GROUP BY level, round, purpose, stage
 )
 SELECT needed.level, needed.round, needed.purpose, needed.stage,
     coalesce(given.number, 0) AS given, needed.number AS needed
@@ -27,7 +27,7 @@ ORDER BY needed.level, needed.round, needed.purpose, needed.stage DESC
 def judgement_counts(run: Run) -> list[JudgementCount]:
     """For each level, round, purpose and stage: the judgements that count, and those that are planned.
 
-    Repeat checks are not counted. `given` exceeds `needed` where an answer came after its lease had run out, and for
-    the purpose `test`: nothing waits for those.
+    Repeat checks are not counted, and not what raters judged who are left out: others are asked for it. `given` exceeds
+    `needed` where an answer came after its lease had run out, and for the purpose `test`: nothing waits for those.
     """
     return [to_record(JudgementCount, row) for row in rows(run.database, _COUNTS)]

@@ -73,8 +73,11 @@ def accuracy_room(found: Sequence[LabelAccuracy]) -> Room:
         "random share. Repeats, answers changed after the reveal, and the answers of "
         "raters who were left out do not count."
     )
+    table = Table(heads, tuple(rows))
+    if not labels:
+        return replace(ACCURACY, table=table, remarks=(remark,))
     svg = as_page_svg(by_level(labels, y_label="right labels"), description=_said("Right labels", labels))
-    return replace(ACCURACY, svg=svg if labels else None, table=Table(heads, tuple(rows)), remarks=(remark,))
+    return replace(ACCURACY, svg=svg, table=table, remarks=(remark,))
 
 
 def depth_room(found: Sequence[Labels]) -> Room:
@@ -119,13 +122,15 @@ def agreement_room(found: Consistency) -> Room:
         for name, one in figures.items()
     ]
     drawn = [(name, one) for name, one in shares.items() if one is not None]
-    svg = as_page_svg(
-        shares_by_name(drawn, reference=0.5),
-        description="; ".join(f"{name} {one.value:.0%}" for name, one in drawn),
-    )
+    svg = _agreement_svg(drawn) if drawn else None
     heads = columns(figure=Show.TEXT, value=Show.FIGURE, of=Show.COUNT)
     remarks = (sides_in_words(found.left),) if found.left else ()
-    return replace(AGREEMENT, svg=svg if drawn else None, table=Table(heads, tuple(rows)), remarks=remarks)
+    return replace(AGREEMENT, svg=svg, table=Table(heads, tuple(rows)), remarks=remarks)
+
+
+def _agreement_svg(drawn: Sequence[tuple[str, Share]]) -> str:
+    said = "; ".join(f"{name} {one.value:.0%}" for name, one in drawn)
+    return as_page_svg(shares_by_name(drawn, reference=0.5), description=said)
 
 
 def sides_in_words(left: Share) -> str:

@@ -15,8 +15,9 @@ from rrm.judging.agreement import (
     cohens_kappa,
     krippendorffs_alpha,
 )
-from rrm.judging.queue import answer, draw, draw_repeat
-from rrm.judging.reliability import reliability, reliability_by_rater
+from rrm.judging.queue import answer, draw
+from rrm.judging.reliability import reliability, reliability_and_by_rater
+from rrm.judging.repeats import draw_repeat
 from rrm.people.accounts import LOCAL, ensure_rater
 from rrm.people.exclusions import leave_out
 from rrm.store import (
@@ -144,7 +145,7 @@ def test_figures_of_each_rater_and_of_all(tmp_path: Path) -> None:
             give(run, drawn(run, "ann"), choice, milliseconds=4000)
         for choice in (Choice.FIRST, Choice.SECOND, Choice.SECOND, Choice.FIRST):
             give(run, drawn(run, "ben"), choice)
-        found = reliability_by_rater(run)
+        found = reliability_and_by_rater(run)[1]
         everybody = reliability(run)
     assert found["ann"].agreement.percent.value == pytest.approx(2 / 3) and found["ann"].answers == 3
     assert found["ann"].seconds == 4.0 and found["ben"].seconds == pytest.approx(9.0)
@@ -170,7 +171,7 @@ def test_repeats_say_whether_a_rater_agrees_with_themselves(tmp_path: Path) -> N
         for _ in range(3):
             give(run, drawn(run, "ann"), Choice.FIRST)
         for choice in (Choice.FIRST, Choice.SECOND):
-            give(run, draw_repeat(run, rater_id="ann", level=0, round=0, purpose=Purpose.TRAIN, now=NOON), choice)
+            give(run, draw_repeat(run, rater_id="ann", now=NOON, answers_between=0), choice)
         found = reliability(run)
     assert found.repeats is not None and (found.repeats.value, found.repeats.n) == (0.5, 2)
     assert found.agreement.percent.undefined == ALONE, "a repeat is no second rater"
@@ -182,7 +183,7 @@ def test_planted_comparisons_say_who_is_right_and_who_is_misled(tmp_path: Path) 
         leased = drawn(run, "ann", Purpose.TEST)
         give(run, leased, Choice.SECOND)
         give(run, leased, Choice.FIRST, stage=Stage.AIDED)
-        found = reliability_by_rater(run)["ann"]
+        found = reliability_and_by_rater(run)[1]["ann"]
     assert found.planted is not None and (found.planted.value, found.planted.n) == (0.0, 1)
     assert found.misled is not None and found.misled.value == 1.0
 
@@ -201,7 +202,7 @@ def test_an_answer_to_a_planted_comparison_that_says_neither_is_wrong(tmp_path: 
     with small_run(tmp_path / "run") as run:
         plant_by_hand(run)
         give(run, drawn(run, "ann", Purpose.TEST), Choice.TIE)
-        assert reliability(run).planted == reliability_by_rater(run)["ann"].planted
+        assert reliability(run).planted == reliability_and_by_rater(run)[1]["ann"].planted
         planted = reliability(run).planted
     assert planted is not None and planted.value == 0.0
 
@@ -210,7 +211,7 @@ def test_what_was_answered_knowing_the_writers_does_not_count(tmp_path: Path) ->
     with small_run(tmp_path / "run", raters_planned=2) as run:
         give(run, drawn(run, "ann"), Choice.FIRST)
         give(run, drawn(run, "ben"), Choice.FIRST, unblinded=True)
-        assert reliability(run).agreement.raters == 1 and "ben" not in reliability_by_rater(run)
+        assert reliability(run).agreement.raters == 1 and "ben" not in reliability_and_by_rater(run)[1]
 
 
 def test_who_is_left_out_does_not_count_for_others(tmp_path: Path) -> None:
@@ -219,7 +220,7 @@ def test_who_is_left_out_does_not_count_for_others(tmp_path: Path) -> None:
         give(run, drawn(run, "ann"), Choice.FIRST)
         give(run, drawn(run, "ben"), Choice.SECOND)
         leave_out(run, rater_id="ben", left_out=True, reason="random clicks", by=LOCAL, now=NOON)
-        by_rater = reliability_by_rater(run)
+        by_rater = reliability_and_by_rater(run)[1]
         everybody = reliability(run).agreement
     assert everybody == Agreement(1, 0, 0, everybody.percent, everybody.kappa, everybody.alpha)
     assert by_rater["ann"].agreement.percent.undefined == ALONE

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from reward_models.errors import InvalidInput
-from rrm.judging.queue import answer, draw, draw_many, draw_repeat, give_back, live_judgements, open_leases, renew
+from rrm.judging.queue import answer, draw, draw_many, give_back, live_judgements, open_leases, renew
+from rrm.judging.repeats import draw_repeat
 from rrm.store import Choice, Leased, Purpose, Run, Stage
 from tests.rrm.store_samples import NOON, seconds, small_run
 
@@ -147,7 +148,7 @@ def test_a_repeat_shows_the_sides_swapped_and_counts_apart(tmp_path: Path) -> No
         (first, _) = live_judgements(run)
 
         def repeated(rater: str) -> Leased | None:
-            return draw_repeat(run, rater_id=rater, level=0, round=0, purpose=Purpose.TRAIN, now=seconds(9))
+            return draw_repeat(run, rater_id=rater, now=seconds(9), answers_between=1)
 
         assert repeated("ben") is None
         again = repeated("ann")

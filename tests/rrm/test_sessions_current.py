@@ -18,7 +18,6 @@ from rrm.sessions.current import (
     Prediction,
     asking_order,
     current_model,
-    current_session,
     make_current,
     predictions_file,
     written_predictions,
@@ -131,10 +130,9 @@ def test_a_random_share_is_in_every_beginning() -> None:
 
 def test_the_last_choice_counts_and_is_made_once(run: Run) -> None:
     one, other = finished_session(run, spreads_of(run)), finished_session(run, spreads_of(run))
-    assert current_session(run, 0) is None
     for chosen, decided in ((one, 1), (one, 1), (other, 2), (one, 3), (other, 4)):
         make_current(run, chosen, by="ann", now=utc_now())
-        found = current_session(run, 0)
+        found = current_model(run, 0)
         assert found is not None and found.id == chosen
         assert len(decisions(run, level=0)) == decided
     assert decisions(run)[-1].record == {"by": "ann", "before": one}
@@ -149,7 +147,6 @@ def test_a_round_s_own_model_is_current_until_somebody_chooses(run: Run) -> None
     assert [each.id for each in artifacts(run)] == [made, "reward-model-0-0"]
     found = current_model(run, 0)
     assert found is not None and found.id == "reward-model-0-0"
-    assert current_session(run, 0) is None
     make_current(run, made, by="local", now=utc_now())
     found = current_model(run, 0)
     assert found is not None and found.id == made

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from rrm.judging.queue import answer, draw_any, undo
-from rrm.store import Choice, Run, Stage
+from rrm.people.accounts import LOCAL
+from rrm.people.exclusions import leave_out
+from rrm.store import Choice, Run, Stage, judgement_counts
 from rrm.store.page_schema import FILL_WAITING
 from rrm.store.transaction import execute, rows
 from rrm.store.waiting import asked_because, set_order
@@ -27,6 +29,15 @@ def test_answers_and_undo_are_counted(tmp_path: Path) -> None:
         assert [finish(run, "ann", at=0), finish(run, "ben", at=1), finish(run, "ann", at=2)] == ["p0", "p0", "p1"]
         assert waits(run) == {"p0": 0, "p1": 1}
         undo(run, rater_id="ben", now=seconds(3))
+        assert waits(run) == {"p0": 1, "p1": 1}
+
+
+def test_what_a_left_out_rater_judged_is_missing_again(tmp_path: Path) -> None:
+    with small_run(tmp_path, comparisons=2) as run:
+        finish(run, "ann", at=0)
+        assert [(count.given, count.needed) for count in judgement_counts(run)] == [(1, 2)]
+        leave_out(run, rater_id="ann", left_out=True, reason="presses one key", by=LOCAL, now=seconds(1))
+        assert [(count.given, count.needed) for count in judgement_counts(run)] == [(0, 2)]
         assert waits(run) == {"p0": 1, "p1": 1}
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from scipy.stats import binomtest
 
-from rrm.judging.queue import answer, draw_repeat, undo
+from rrm.judging.queue import answer, undo
 from rrm.judging.reliability import reliability
+from rrm.judging.repeats import draw_repeat
 from rrm.people.accounts import LOCAL
 from rrm.people.exclusions import leave_out
 from rrm.store import Choice, Purpose, RaterKind, Stage
@@ -16,6 +17,7 @@ from rrm.watching.cost import Cost, cost
 from rrm.watching.depth import error_by_depth
 from rrm.watching.gold import first_is_better
 from rrm.watching.pace import Pace, pace
+from rrm.watching.rooms_of_judging import accuracy_room
 from rrm.watching.shares import share
 from tests.rrm.watched_runs import NOW, RIGHT, WRONG, ask, give, watched
 
@@ -79,12 +81,19 @@ def test_what_does_not_count_for_accuracy(tmp_path: Path) -> None:
         give(opened, {ask(opened, 3): WRONG}, details={"unblinded": True})
         give(opened, {counted: WRONG}, rater="bob")
         leave_out(opened.run, rater_id="bob", left_out=True, reason="presses one key", by=LOCAL, now=NOW)
-        again = draw_repeat(opened.run, rater_id="ann", level=0, round=0, purpose=Purpose.TRAIN, now=NOW)
+        again = draw_repeat(opened.run, rater_id="ann", now=NOW, answers_between=0)
         assert again is not None
         answer(opened.run, again.lease_id, stage=Stage.ALONE, choice=WRONG, now=NOW)
         assert label_accuracy(opened.run, opened.task) == [
             LabelAccuracy(0, Stage.ALONE, RaterKind.PERSON, 2, share(1, 1))
         ]
+
+
+def test_answers_that_gold_says_nothing_of_have_no_picture(tmp_path: Path) -> None:
+    with watched(tmp_path / "run") as opened:
+        give(opened, {ask(opened, 1, clear=False): RIGHT})
+        room = accuracy_room(label_accuracy(opened.run, opened.task))
+    assert room.svg is None and room.table is not None and len(room.table.rows) == 1
 
 
 def test_without_answers_there_is_no_accuracy(tmp_path: Path) -> None:
@@ -155,7 +164,7 @@ def test_consistency_is_what_reliability_says_of_all_raters(tmp_path: Path) -> N
         give(opened, dict(zip(shared, [RIGHT, RIGHT, WRONG, Choice.TIE, RIGHT, Choice.SKIP], strict=True)))
         give(opened, dict(zip(shared, [RIGHT, WRONG, WRONG, Choice.TIE, WRONG, RIGHT], strict=True)), rater="bob")
         give(opened, {ask(opened, 10 + number): RIGHT for number in range(4)})
-        again = draw_repeat(opened.run, rater_id="ann", level=0, round=0, purpose=Purpose.TRAIN, now=NOW)
+        again = draw_repeat(opened.run, rater_id="ann", now=NOW, answers_between=0)
         assert again is not None
         answer(opened.run, again.lease_id, stage=Stage.ALONE, choice=WRONG, now=NOW)
         found, whole = consistency(opened.run), reliability(opened.run)

@@ -5,10 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -34,6 +36,8 @@ class Served:
     folder: Path
     process: subprocess.Popen[str]
     port: int
+    said: deque[str]
+    """The last lines that it printed."""
     arguments: tuple[str, ...] = ()
 
     @property
@@ -44,15 +48,15 @@ class Served:
         """End it at once, as kill -9 does."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(SECONDS)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
 
     def restart(self) -> None:
         """Serve the same run at the same place again."""
-        self.process, self.port = start(self.folder, port=self.port, arguments=self.arguments)
+        self.process, self.port, self.said = start(self.folder, port=self.port, arguments=self.arguments)
 
 
-def start(folder: Path, *, port: int = 0, arguments: tuple[str, ...] = ()) -> tuple[subprocess.Popen[str], int]:
+def start(
+    folder: Path, *, port: int = 0, arguments: tuple[str, ...] = ()
+) -> tuple[subprocess.Popen[str], int, deque[str]]:
     """Run `rrm ui` on the folder and wait until it says where it listens."""
     process = subprocess.Popen(
         [sys.executable, "-m", "ui.cli", "ui", str(folder), "--port", str(port), *arguments],
@@ -67,20 +71,31 @@ def start(folder: Path, *, port: int = 0, arguments: tuple[str, ...] = ()) -> tu
     for line in process.stdout:
         said += line
         if "http://" in line:
-            return process, int(line.rsplit(":", 1)[1].strip().rstrip("/"))
+            lines: deque[str] = deque(maxlen=1000)
+            # A pipe that nobody reads fills up, and the page would wait for a reader in the middle of a sentence.
+            Thread(target=_listen, args=(process, lines), daemon=True).start()
+            return process, int(line.rsplit(":", 1)[1].strip().rstrip("/")), lines
     raise AssertionError(f"the page did not start:\n{said}")
+
+
+def _listen(process: subprocess.Popen[str], lines: deque[str]) -> None:
+    assert process.stdout is not None
+    with process.stdout:
+        lines.extend(process.stdout)
 
 
 @contextmanager
 def serving(folder: Path, *arguments: str) -> Iterator[Served]:
-    """Serve a run as long as the block lasts."""
-    process, port = start(folder, arguments=arguments)
-    served = Served(folder, process, port, arguments)
+    """Serve a run as long as the block lasts; it must not fail where nobody looks."""
+    process, port, said = start(folder, arguments=arguments)
+    served = Served(folder, process, port, said, arguments)
     try:
         yield served
     finally:
         if served.process.poll() is None:
             served.kill()
+    lines = list(served.said)
+    assert not any(line.startswith("Traceback") for line in lines), "".join(lines)
 
 
 @dataclass
@@ -92,6 +107,8 @@ class Watched:
     """What it said on the console as an error, and scripts that failed."""
     elsewhere: list[str] = field(default_factory=list)
     """Requests to any other host."""
+    waiting: set[Any] = field(default_factory=set)
+    """Requests that are on their way."""
 
     def watch(self, url: str) -> None:
         self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
@@ -102,6 +119,20 @@ class Watched:
                 self.elsewhere.append(request.url) if not request.url.startswith((url, "data:", "blob:")) else None
             ),
         )
+        # Gradio keeps one request open as long as a page is, to learn that it was closed.
+        self.page.on("request", lambda request: None if "/heartbeat/" in request.url else self.waiting.add(request))
+        for ended in ("requestfinished", "requestfailed"):
+            self.page.on(ended, lambda request: self.waiting.discard(request))
+
+    def settle(self) -> None:
+        """Wait until the page has what it asked for: who leaves sooner tears its requests off, and it complains."""
+        quiet = 0
+        for _ in range(SECONDS * 20):
+            quiet = 0 if self.waiting else quiet + 1
+            if quiet == 4:
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"the page still waits for {[request.url for request in self.waiting]}")
 
 
 @contextmanager
@@ -131,8 +162,8 @@ def open_page(browser: Any, served: Served, path: str = "/", **options: Any) -> 
     try:
         watched.page.goto(served.url + path, wait_until="load")
         yield watched
-        assert watched.elsewhere == []
-        assert watched.errors == []
+        assert watched.elsewhere == [], f"requests to other hosts: {watched.elsewhere}"
+        assert watched.errors == [], f"errors on the console: {watched.errors}"
     finally:
         context.close()
 

@@ -27,7 +27,7 @@ from rrm.sessions import (
     state_of,
 )
 from rrm.sessions.changes import FlipText
-from rrm.sessions.current import current_session
+from rrm.sessions.current import current_model
 from rrm.sessions.overview import Detail, SessionRow
 from rrm.store import Run, utc_now
 from rrm.store.waiting import asked_because
@@ -90,10 +90,10 @@ def test_a_session_is_started_watched_and_made_current(served: Served, browser: 
         page.get_by_text("It agrees with").wait_for()
         page.get_by_role("img", name=re.compile("Agreement with unseen answers")).wait_for()
         assert ended(run, "session-1")[0] is SessionState.FINISHED
-        assert current_session(run, 0) is None
+        assert current_model(run, 0) is None
         page.get_by_role("button", name="Make current").click()
         page.get_by_role("table").get_by_text("current", exact=True).wait_for()
-        found = current_session(run, 0)
+        found = current_model(run, 0)
         assert found is not None and found.id == "session-1"
         assert {asked_because(run, one) for one in waiting(run)} == {"spread", "random"}
         assert serious_findings(page) == []
