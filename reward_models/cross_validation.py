@@ -21,6 +21,17 @@ TOLERANCE = 1e-4
 """In nats of the whole objective: enough to rank strengths and to measure a held-out loss."""
 
 
+def draw_folds(
+    group: Int[Tensor, " comparisons"], *, folds: int, generator: torch.Generator
+) -> Int[Tensor, " comparisons"]:
+    """The fold of each comparison: groups, numbered from 0, are dealt at random into folds of as many groups each.
+
+    With fewer groups than folds each group is a fold.
+    """
+    groups = int(group.max()) + 1
+    return (torch.randperm(groups, generator=generator) % min(folds, groups))[group]
+
+
 def grid_losses(
     base: Problem, fold: Int[Tensor, " comparisons"], l2_grid: tuple[float, ...], *, on_step: Watcher | None = None
 ) -> dict[float, float]:

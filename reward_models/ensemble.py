@@ -10,10 +10,7 @@ That anchors the members to one another, without which their spread would mean n
 """
 
 import hashlib
-import json
 import math
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -27,12 +24,12 @@ from torch import Tensor
 
 from reward_models.errors import ArtifactError, InvalidInput, NonFinite
 from reward_models.features import extract
+from reward_models.folders import CONFIG_FILE, read_config, read_file, whole_folder, write_config
 from reward_models.trace import CompletionTrace
 
 FORMAT_VERSION = 1
 """Raised when a folder written now could not be read by the code of before."""
 TENSORS_FILE = "ensemble.safetensors"
-CONFIG_FILE = "config.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,25 +98,10 @@ class Ensemble:
         A folder of that name is replaced; killed between the two renames, neither name holds a half-written one.
         Raises ArtifactError if the disk refuses.
         """
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-        replaced = folder.with_name(f".{folder.name}.{os.getpid()}.replaced")
-        try:
-            for leftover in (partial, replaced):
-                shutil.rmtree(leftover, ignore_errors=True)
-            partial.mkdir(parents=True)
+        with whole_folder(folder, what="the ensemble") as partial:
             tensors = save_tensors(self._tensors())
-            _write(partial / TENSORS_FILE, tensors)
-            _write(partial / CONFIG_FILE, json.dumps(self._config(tensors), indent=2, allow_nan=False).encode())
-            if folder.exists():
-                folder.rename(replaced)
-            partial.rename(folder)
-        except OSError as error:
-            raise ArtifactError(
-                f"could not save the ensemble to {folder}: {error}; check the disk and its permissions"
-            ) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
+            (partial / TENSORS_FILE).write_bytes(tensors)
+            write_config(partial, self._config(tensors))
 
     @classmethod
     def load(cls, folder: Path) -> "Ensemble":
@@ -127,8 +109,8 @@ class Ensemble:
 
         Raises ArtifactError if a file is missing, damaged, of another format, or does not belong to the other.
         """
-        config = _read_config(folder / CONFIG_FILE)
-        data = _read(folder / TENSORS_FILE)
+        config = _parse(folder)
+        data = read_file(folder / TENSORS_FILE, writer="Ensemble.save")
         if hashlib.sha256(data).hexdigest() != config.sha256:
             raise ArtifactError(
                 f"{folder / TENSORS_FILE} is not the file that {CONFIG_FILE} describes (sha256 differs); "
@@ -163,20 +145,6 @@ class Ensemble:
         }
 
 
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be read ({error}); give the folder that Ensemble.save wrote") from error
-
-
 class _Config(NamedTuple):
     members: int
     input_width: int
@@ -185,17 +153,8 @@ class _Config(NamedTuple):
     sha256: str
 
 
-def _read_config(path: Path) -> _Config:
-    try:
-        config = json.loads(_read(path))
-    except ValueError as error:
-        raise ArtifactError(f"{path} is not JSON ({error}); restore it or refit") from error
-    version = config.get("format_version") if isinstance(config, dict) else None
-    if version != FORMAT_VERSION:
-        raise ArtifactError(
-            f"{path} has format version {version}, expected {FORMAT_VERSION}; give a folder that Ensemble.save wrote, "
-            "or update the package"
-        )
+def _parse(folder: Path) -> _Config:
+    config = read_config(folder, version=FORMAT_VERSION, writer="Ensemble.save")
     try:
         return _Config(
             members=int(config["members"]),
@@ -205,4 +164,6 @@ def _read_config(path: Path) -> _Config:
             sha256=str(config["sha256"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{path} lacks or garbles an entry ({error!r}); restore it or refit") from error
+        raise ArtifactError(
+            f"{folder / CONFIG_FILE} lacks or garbles an entry ({error!r}); restore it or refit"
+        ) from error

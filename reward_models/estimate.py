@@ -3,6 +3,9 @@
 One convention: axis 0 is the members, higher is better, and every conservative reward is at most the mean. The
 entropic one is the general case: the mean is its limit for a large temperature, the minimum for a small one, and
 mean - variance / (2 b) its expansion to second order.
+
+A reward without a bound pays an optimiser for ever more of the same. Two ways to bound it: `bounded` and `unit` squash
+any reward, and `judged_better` makes the reward the log of a probability that a rater would prefer the completion.
 """
 
 import math
@@ -11,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from reward_models.errors import InvalidInput, NonFinite
 
@@ -74,6 +78,43 @@ class RewardEstimate:
         deviation = self.members.double() - self.members.double().mean(dim=0)
         log_mean = torch.logsumexp(-deviation / temperature, dim=0) - math.log(self.members.shape[0])
         return (self.members.double().mean(dim=0) - temperature * log_mean).to(self.members.dtype)
+
+    def judged_better(self, baseline: Float[Tensor, "#members #sequences"]) -> "RewardEstimate":
+        """Each member's log-probability that a rater prefers the sequence to a baseline:  log sigmoid(r_k - b_k) <= 0.
+
+        b_k is that member's own score of the baseline (the reference's completion of the same prompt, say), so that a
+        constant which a member adds to a prompt cancels. Every estimate of the result is at most 0. Its `mean` is that
+        of the logs: what one member finds hopeless stays hopeless, so it is the cautious choice for training.
+        `log_judged_better` is the mean of the probabilities.
+        """
+        return RewardEstimate(functional.logsigmoid(self.members - baseline))
+
+    def log_judged_better(self, baseline: Float[Tensor, "#members #sequences"]) -> Float[Tensor, " sequences"]:
+        """Log of the mean of the probabilities,  log (1/K) sum_k sigmoid(r_k - b_k) <= 0: the reward of a judgement.
+
+        With the members as equally likely hypotheses this, and not the mean of the logs, is the log-probability of an
+        event: that the rater prefers the sequence. It is never below the mean of the logs (Jensen); where members
+        differ, one that is convinced is enough to keep it near log(1/K).
+        """
+        log_probabilities = self.judged_better(baseline).members
+        return torch.logsumexp(log_probabilities, dim=0) - math.log(self.members.shape[0])
+
+
+def bounded(reward: Float[Tensor, "*shape"], *, limit: float) -> Float[Tensor, "*shape"]:
+    """The reward squashed:  limit * tanh(reward / limit), inside (-limit, limit), never further from 0 than it was.
+
+    The order of rewards stays and small ones are kept, but beyond a few limits nothing more is to be had. Bound the
+    reward that is paid, after the members were reduced: `uwo` and `lower` of bounded members can lie below -limit.
+    Raises InvalidInput unless the limit is positive and finite.
+    """
+    if not (math.isfinite(limit) and limit > 0.0):
+        raise InvalidInput(f"limit is {limit}; give a positive finite number in units of the reward")
+    return limit * torch.tanh(reward / limit)
+
+
+def unit(reward: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The reward as a probability:  sigmoid(reward), that of being preferred to a completion of score 0."""
+    return torch.sigmoid(reward)
 
 
 def _at_least_zero(value: float, *, name: str) -> float:

@@ -5,6 +5,9 @@
 3. Fit the members: each on its own bootstrap of the comparisons, pulled towards its own random start.
 4. Fit the members again without each fold, and choose the temperature by their mean on the fold they did not see.
 
+Comparisons of one group (a prompt, a topic, a document) fall on one side of every fold, so that steps 2 and 4 measure
+what a reward does on groups that it has not seen.
+
 The random starts are randomised priors (Osband et al. 2018): where the labels say nothing, a member stays at its start,
 and members differ. The starts of the members sum to zero, so that the mean score is not moved by them.
 """
@@ -15,11 +18,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from reward_models import calibration
-from reward_models.cross_validation import Watcher, cross_fitted_differences, grid_losses
+from reward_models.cross_validation import Watcher, cross_fitted_differences, draw_folds, grid_losses
 from reward_models.ensemble import Ensemble
 from reward_models.errors import InvalidInput, NonFinite
 from reward_models.newton import Problem, Solution, solve
@@ -42,6 +45,8 @@ class FitSettings:
     """Deviation, in logits, of the score that a random start gives a typical completion; 0 for no random prior."""
     bootstrap: bool = True
     """Whether each member sees its own resample of the comparisons; otherwise only the starts tell members apart."""
+    resampled: Literal["comparisons", "groups"] = "comparisons"
+    """What the bootstrap draws: with `groups`, comparisons of one group come or stay away together."""
     centring: float = 0.01
     """Weight of the penalty on the sum of the scores of a comparison, which ties down the constant of each prompt."""
     rater_error: float = 0.0
@@ -131,21 +136,27 @@ def fit(
     settings: FitSettings,
     generator: torch.Generator,
     on_step: OnStep | None = None,
+    groups: Int[Tensor, " comparisons"] | None = None,
+    margins: Float[Tensor, " comparisons"] | None = None,
 ) -> FitResult:
     """Fit an ensemble of linear heads to preferences (label 1: the first is better, 0.5: a tie).
 
-    `weights` counts judgements per comparison (none: 1 each); a weight of 0 leaves the comparison out. `feature_names`
-    is what made the features, or empty. Folds are drawn over comparisons: several comparisons of one prompt can fall
-    on both sides of a fold, which flatters the held-out figures a little. Computed in float64 on the CPU; equal inputs
-    and generator give an equal ensemble.
+    `weights` counts judgements per comparison (none: 1 each); a weight of 0 leaves the comparison out. `groups` numbers
+    what a comparison belongs to (none: each is its own group): with several comparisons of one prompt, give the prompt,
+    or the held-out figures flatter. `margins` is by how many logits the better completion should lead in the loss, at
+    least 0; held-out figures are measured without it. `feature_names` is what made the features, or empty. Computed in
+    float64 on the CPU; equal inputs and generator give an equal ensemble.
 
-    Raises InvalidInput for shapes that differ, labels outside [0, 1], negative weights or fewer than two comparisons
-    that count; NonFinite for features, labels or weights that are not finite.
+    Raises InvalidInput for shapes that differ, labels outside [0, 1], negative weights or margins, or fewer than two
+    comparisons or groups that count; NonFinite for features, labels, weights or margins that are not finite.
     """
     weights = torch.ones_like(labels) if weights is None else weights
-    _check(features_first, features_second, labels, weights)
+    groups = torch.arange(len(labels)) if groups is None else groups
+    _check(features_first, features_second, labels, weights, groups, margins)
     counted = weights > 0.0
     first, second, y, c = (part[counted].cpu().double() for part in (features_first, features_second, labels, weights))
+    # From 0, without the groups that do not count.
+    group = groups[counted].cpu().unique(return_inverse=True)[1]
     # 1. standardise
     mean, scale = standardisation(first, second, c)
     base = Problem(
@@ -157,14 +168,15 @@ def fit(
         starts=first.new_zeros(1, first.shape[1]),
         rater_error=settings.rater_error,
         centring=settings.centring,
+        margins=None if margins is None else margins[counted].cpu().double(),
     )
-    fold = torch.randperm(len(y), generator=generator) % min(settings.folds, len(y))
+    fold = draw_folds(group, folds=settings.folds, generator=generator)
     # 2. choose the strength
     losses = grid_losses(base, fold, settings.l2_grid, on_step=_watch("choose", on_step))
     # Between equals the stronger: it is the safer guess.
     l2 = min(settings.l2_grid, key=lambda strength: (losses[strength], -strength))
     # 3. fit the members
-    problem = _member_problem(base, l2, settings, generator)
+    problem = _member_problem(base, group, l2, settings, generator)
     solution = solve(problem, on_step=_watch("fit", on_step))
     # 4. temperature
     held_out = cross_fitted_differences(problem, fold, on_step=_watch("calibrate", on_step))
@@ -180,9 +192,15 @@ def fit(
     return FitResult(ensemble=ensemble, record=record)
 
 
-def _member_problem(base: Problem, l2: float, settings: FitSettings, generator: torch.Generator) -> Problem:
+def _member_problem(
+    base: Problem,
+    group: Int[Tensor, " comparisons"],
+    l2: float,
+    settings: FitSettings,
+    generator: torch.Generator,
+) -> Problem:
     """The members' problems: own bootstrap weights, own start, one strength."""
-    members, (comparisons, features) = settings.members, base.first.shape
+    members, features = settings.members, base.first.shape[1]
     starts = torch.randn(members, features, generator=generator, dtype=torch.float64)
     starts = starts - starts.mean(dim=0)
     # Taking out the mean took 1/K of the variance. A weight of deviation s / sqrt(F) on F standardised features gives
@@ -192,10 +210,19 @@ def _member_problem(base: Problem, l2: float, settings: FitSettings, generator: 
     )
     weights = base.weights.expand(members, -1)
     if settings.bootstrap:
-        draws = torch.randint(comparisons, (members, comparisons), generator=generator)
-        counts = torch.zeros(members, comparisons, dtype=torch.float64)
-        weights = weights * counts.scatter_add_(1, draws, torch.ones_like(counts))
+        unit = group if settings.resampled == "groups" else torch.arange(len(group))
+        weights = weights * _bootstrap_counts(unit, members, generator)
     return replace(base, weights=weights, l2=torch.full((members,), l2, dtype=torch.float64), starts=starts)
+
+
+def _bootstrap_counts(
+    unit: Int[Tensor, " comparisons"], members: int, generator: torch.Generator
+) -> Float[Tensor, "members comparisons"]:
+    """How often each comparison came in each member's draw of as many units as there are."""
+    units = int(unit.max()) + 1
+    draws = torch.randint(units, (members, units), generator=generator)
+    counts = torch.zeros(members, units, dtype=torch.float64)
+    return counts.scatter_add_(1, draws, torch.ones_like(counts))[:, unit]
 
 
 def _record(
@@ -240,19 +267,29 @@ def _watch(stage: Stage, on_step: OnStep | None) -> Watcher | None:
     return lambda iteration, objective: on_step(FitStep(stage=stage, iteration=iteration, objective=objective))
 
 
-def _check(first: Tensor, second: Tensor, labels: Tensor, weights: Tensor) -> None:
-    if first.ndim != 2 or first.shape != second.shape or {labels.shape, weights.shape} != {first.shape[:1]}:
+def _check(
+    first: Tensor, second: Tensor, labels: Tensor, weights: Tensor, groups: Tensor, margins: Tensor | None
+) -> None:
+    each = {"labels": labels, "weights": weights, "groups": groups, **({} if margins is None else {"margins": margins})}
+    if first.ndim != 2 or first.shape != second.shape or {part.shape for part in each.values()} != {first.shape[:1]}:
+        found = ", ".join(f"{name} {tuple(part.shape)}" for name, part in each.items())
         raise InvalidInput(
-            f"features {tuple(first.shape)} and {tuple(second.shape)}, labels {tuple(labels.shape)}, weights "
-            f"{tuple(weights.shape)} differ; expected twice (comparisons, features) and twice (comparisons,)"
+            f"features {tuple(first.shape)} and {tuple(second.shape)}, {found} differ; expected twice "
+            "(comparisons, features) and otherwise (comparisons,)"
         )
     if first.shape[1] == 0:
         raise InvalidInput("completions have no features; extract at least one")
-    if not all(bool(torch.isfinite(part).all()) for part in (first, second, labels, weights)):
-        raise NonFinite("a feature, label or weight is not finite; check the reference pass that made the features")
+    if not all(bool(torch.isfinite(part).all()) for part in (first, second, *each.values())):
+        raise NonFinite(
+            "a feature, label, weight or margin is not finite; check the reference pass that made the features"
+        )
     if bool(((labels < 0.0) | (labels > 1.0)).any()) or bool((weights < 0.0).any()):
         raise InvalidInput(
             "a label lies outside [0, 1] or a weight is negative; 1 means the first is better, 0.5 a tie"
         )
+    if margins is not None and bool((margins < 0.0).any()):
+        raise InvalidInput("a margin is negative; give by how much the better completion should lead, at least 0")
     if int((weights > 0.0).sum()) < 2:
         raise InvalidInput(f"{int((weights > 0.0).sum())} comparisons count; judge at least two before fitting")
+    if len(groups[weights > 0.0].unique()) < 2:
+        raise InvalidInput("all comparisons that count are of one group; folds never split a group, give at least two")

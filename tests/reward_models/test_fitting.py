@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
+from reward_models import newton
 from reward_models.calibration import spearman
-from reward_models.cross_validation import cross_fitted_differences, grid_losses, seen_rows
+from reward_models.cross_validation import cross_fitted_differences, draw_folds, grid_losses, seen_rows
 from reward_models.errors import InvalidInput, NonFinite
 from reward_models.fitting import FitResult, FitSettings, FitStep, fit
 from reward_models.newton import Problem, solve
@@ -25,7 +28,14 @@ def judged(seed: int, comparisons: int, features: int = 6, *, slope: float = 1.0
 
 
 def fitted(
-    first: Tensor, second: Tensor, labels: Tensor, weights: Tensor | None = None, *, settings: FitSettings = SETTINGS
+    first: Tensor,
+    second: Tensor,
+    labels: Tensor,
+    weights: Tensor | None = None,
+    *,
+    settings: FitSettings = SETTINGS,
+    groups: Tensor | None = None,
+    margins: Tensor | None = None,
 ) -> FitResult:
     return fit(
         first,
@@ -35,6 +45,8 @@ def fitted(
         feature_names=("likelihood_statistics",),
         settings=settings,
         generator=torch.Generator().manual_seed(0),
+        groups=groups,
+        margins=margins,
     )
 
 
@@ -61,6 +73,18 @@ def test_gold_preferences_are_learned() -> None:
     found = (ensemble.scores(first) - ensemble.scores(second)).mean(dim=0) > 0
     # Six weights from 600 answers: the angle to gold is a few degrees, and each degree costs 1/180.
     assert (found == better).double().mean().item() > 0.95
+
+
+def test_a_large_fit_takes_the_other_road_to_the_same_ensemble(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, labels = judged(26, 120, features=30, slope=0.3)
+    expected = fitted(first, second, labels)
+    monkeypatch.setattr(newton, "DENSE_WORK", 0)
+    found = fitted(first, second, labels)
+    assert found.record.converged
+    assert found.record.l2 == expected.record.l2
+    torch.testing.assert_close(found.ensemble.weights, expected.ensemble.weights, rtol=0.0, atol=1e-4)
+    # Held-out members stop at a coarser tolerance.
+    assert found.ensemble.temperature == pytest.approx(expected.ensemble.temperature, abs=0.01)
 
 
 def test_every_member_is_centred_on_the_training_completions() -> None:
@@ -289,6 +313,75 @@ def test_grid_losses_of_an_overwhelming_prior_are_those_of_a_coin() -> None:
     assert losses[1.0] != losses[1e9]
 
 
+@given(sizes=st.lists(st.integers(1, 5), min_size=2, max_size=20), folds=st.integers(2, 6), seed=st.integers(0, 99))
+def test_folds_never_split_a_group_and_hold_as_many_groups_each(sizes: list[int], folds: int, seed: int) -> None:
+    group = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    fold = draw_folds(group, folds=folds, generator=torch.Generator().manual_seed(seed))
+    of_group = [fold[group == index].unique().tolist() for index in range(len(sizes))]
+    assert all(len(found) == 1 for found in of_group)
+    counts = torch.tensor([found[0] for found in of_group]).bincount()
+    assert len(counts) == min(folds, len(sizes))
+    assert int(counts.max() - counts.min()) <= 1
+
+
+def test_groups_keep_copies_from_telling_on_one_another() -> None:
+    # Coin-toss labels, each comparison ten times: across a fold a copy gives its twin away, in a group it cannot.
+    generator = torch.Generator().manual_seed(21)
+    first, second = torch.randn(2, 60, 40, generator=generator)
+    labels = torch.randint(2, (60,), generator=generator).float()
+    settings = FitSettings(members=2, l2_grid=(1.0,))
+    copies = [part.repeat(10, *[1] * (part.ndim - 1)) for part in (first, second, labels)]
+    leaking = fitted(*copies, settings=settings)
+    grouped = fitted(*copies, settings=settings, groups=torch.arange(60).repeat(10))
+    assert leaking.record.held_out_after.accuracy > 0.9
+    # 60 coins have a deviation of 0.065.
+    assert grouped.record.held_out_after.accuracy < 0.7
+
+
+def test_groups_of_one_are_no_groups_whatever_their_numbers() -> None:
+    first, second, labels = judged(22, 60)
+    plain = fitted(first, second, labels)
+    numbered = fitted(first, second, labels, groups=torch.arange(60) * 7 - 5)
+    assert torch.equal(plain.ensemble.weights, numbered.ensemble.weights)
+    assert plain.record == numbered.record
+
+
+def test_halves_in_one_group_are_the_whole_when_groups_are_resampled() -> None:
+    first, second, labels = judged(23, 60)
+    settings = replace(SETTINGS, resampled="groups")
+    whole = fitted(first, second, labels, settings=settings)
+    halves = [part.repeat(2, *[1] * (part.ndim - 1)) for part in (first, second, labels)]
+    weights, groups = torch.full((120,), 0.5), torch.arange(60).repeat(2)
+    split = fitted(*halves, weights, settings=settings, groups=groups)
+    torch.testing.assert_close(split.ensemble.weights, whole.ensemble.weights, rtol=0.0, atol=1e-6)
+    apart = fitted(*halves, weights, settings=SETTINGS, groups=groups)
+    assert not torch.allclose(apart.ensemble.weights, whole.ensemble.weights, atol=1e-3)
+
+
+def test_margins_widen_the_lead_and_zero_margins_do_nothing() -> None:
+    first, second, labels = judged(24, 300, slope=0.3)
+    settings = FitSettings(members=1, l2_grid=(1.0,), bootstrap=False)
+    plain, zero, wide = (
+        fitted(first, second, labels, settings=settings, margins=margins)
+        for margins in (None, torch.zeros(300), torch.full((300,), 1.0))
+    )
+    torch.testing.assert_close(zero.ensemble.weights, plain.ensemble.weights, rtol=0.0, atol=1e-6)
+    size = [result.ensemble.weights.norm().item() for result in (plain, wide)]
+    assert size[1] > 1.2 * size[0]
+    # The temperature is fitted without the margin, and takes the widening back.
+    assert wide.record.temperature > plain.record.temperature
+
+
+def test_a_comparison_that_does_not_count_takes_its_group_and_margin_along() -> None:
+    first, second, labels = judged(25, 60)
+    weights = torch.cat([torch.ones(50), torch.zeros(10)])
+    groups, margins = torch.arange(60) // 2, torch.linspace(0.0, 1.0, 60)
+    one = fitted(first, second, labels, weights, groups=groups, margins=margins)
+    other = fitted(first[:50], second[:50], labels[:50], groups=groups[:50], margins=margins[:50])
+    assert torch.equal(one.ensemble.weights, other.ensemble.weights)
+    assert one.record == other.record
+
+
 def test_seen_rows_leave_each_comparison_out_once() -> None:
     assert seen_rows(torch.tensor([0, 1, 0])).tolist() == [[False, True, False], [True, False, True]]
 
@@ -312,11 +405,22 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         fitted(first[:, :0], second[:, :0], labels)
     with pytest.raises(NonFinite):
         fitted(first * torch.nan, second, labels)
+    with pytest.raises(InvalidInput, match="margin is negative"):
+        fitted(first, second, labels, margins=-torch.ones(10))
+    with pytest.raises(InvalidInput, match="of one group"):
+        fitted(first, second, labels, groups=torch.zeros(10, dtype=torch.long))
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"members": 0}, {"folds": 1}, {"l2_grid": ()}, {"l2_grid": (0.0,)}, {"start_scale": -1.0}, {"rater_error": 1.0}],
+    [
+        {"members": 0},
+        {"folds": 1},
+        {"l2_grid": ()},
+        {"l2_grid": (0.0,)},
+        {"start_scale": -1.0},
+        {"rater_error": 1.0},
+    ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match=next(iter(wrong))):

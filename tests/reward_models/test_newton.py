@@ -12,7 +12,13 @@ from reward_models.newton import Problem, objective, solve
 
 
 def problem(
-    *, seed: int = 0, comparisons: int = 60, features: int = 4, rater_error: float = 0.0, centring: float = 0.0
+    *,
+    seed: int = 0,
+    comparisons: int = 60,
+    features: int = 4,
+    rater_error: float = 0.0,
+    centring: float = 0.0,
+    margins: bool = False,
 ) -> Problem:
     """Three problems of different weights, strengths and starts over the same comparisons."""
     generator = torch.Generator().manual_seed(seed)
@@ -26,7 +32,15 @@ def problem(
         starts=torch.randn(3, features, generator=generator, dtype=torch.float64),
         rater_error=rater_error,
         centring=centring,
+        margins=2.0 * torch.rand(comparisons, generator=generator, dtype=torch.float64) if margins else None,
     )
+
+
+@pytest.fixture(params=["exact", "iterative"])
+def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Which of the two ways to a step a test takes."""
+    monkeypatch.setattr(newton, "DENSE_WORK", 2**62 if request.param == "exact" else 0)
+    return str(request.param)
 
 
 def test_one_feature_is_solved_by_hand() -> None:
@@ -39,12 +53,27 @@ def test_one_feature_is_solved_by_hand() -> None:
     assert found.converged
 
 
+def test_a_margin_is_solved_by_hand() -> None:
+    # With x = e^w and k = e^m the slope 2 sigmoid(m - w) = sigmoid(m + w) says x^2 - k x - 2 = 0; k = 1 gives x = 2 as
+    # above, k = 2 gives x = 1 + sqrt(3).
+    ones = torch.ones(3, 1, dtype=torch.float64)
+    labels = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64)
+    single, start = torch.full((1,), 1e-12, dtype=torch.float64), torch.zeros(1, 1).double()
+    leads = torch.full((3,), math.log(2.0), dtype=torch.float64)
+    found = solve(Problem(ones, 0.0 * ones, labels, ones.T.contiguous(), single, start, 0.0, 0.0, leads))
+    assert found.weights.item() == pytest.approx(math.log(1.0 + math.sqrt(3.0)))
+
+
 @pytest.mark.parametrize("rater_error", [0.0, 0.1])
 @pytest.mark.parametrize("centring", [0.0, 0.05])
 @pytest.mark.parametrize("features", [4, 200])
-def test_the_gradient_vanishes_at_the_solution(rater_error: float, centring: float, features: int) -> None:
+@pytest.mark.parametrize("margins", [False, True])
+@pytest.mark.usefixtures("road")
+def test_the_gradient_vanishes_at_the_solution(
+    rater_error: float, centring: float, features: int, margins: bool
+) -> None:
     # 200 features of 60 comparisons lie in a space of 120: there the reduced basis is used.
-    these = problem(features=features, rater_error=rater_error, centring=centring)
+    these = problem(features=features, rater_error=rater_error, centring=centring, margins=margins)
     weights = solve(these).weights.requires_grad_()
     (gradient,) = torch.autograd.grad(objective(these, weights).sum(), weights)
     # Half the squared decrement g H^-1 g / 2 is below 1e-10, and H here is below 1,000: |g| < sqrt(2e-7) = 4.5e-4.
@@ -53,6 +82,25 @@ def test_the_gradient_vanishes_at_the_solution(rater_error: float, centring: flo
     assert torch.autograd.grad(objective(these, start).sum(), start)[0].abs().max().item() > 10.0
 
 
+@pytest.mark.parametrize("margins", [False, True])
+def test_an_exact_step_has_the_curvature_of_the_objective(margins: bool) -> None:
+    # Where the curvature is right Newton's method squares its error: from 1 to 1e-10 in about five steps.
+    these = problem(comparisons=200, margins=margins)
+    assert solve(these, tolerance=1e-16).iterations <= 7
+
+
+@pytest.mark.parametrize("features", [4, 80])
+@pytest.mark.parametrize("margins", [False, True])
+def test_both_roads_lead_to_the_same_place(features: int, margins: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    these = problem(comparisons=30, features=features, centring=0.01, margins=margins)
+    exact = solve(these, tolerance=1e-14)
+    monkeypatch.setattr(newton, "DENSE_WORK", 0)
+    iterative = solve(these, tolerance=1e-14)
+    assert exact.converged and iterative.converged
+    torch.testing.assert_close(iterative.weights, exact.weights, rtol=0.0, atol=1e-6)
+
+
+@pytest.mark.usefixtures("road")
 def test_it_agrees_with_the_logistic_regression_of_scikit_learn() -> None:
     these = replace(problem(), starts=torch.zeros(3, 4, dtype=torch.float64))
     found = solve(these).weights
@@ -65,6 +113,7 @@ def test_it_agrees_with_the_logistic_regression_of_scikit_learn() -> None:
         assert found[row].tolist() == pytest.approx(reference.coef_[0].tolist(), abs=1e-5)
 
 
+@pytest.mark.usefixtures("road")
 def test_problems_solved_together_are_those_solved_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     these = problem(centring=0.01)
     together = solve(these).weights
@@ -72,6 +121,7 @@ def test_problems_solved_together_are_those_solved_alone(monkeypatch: pytest.Mon
     torch.testing.assert_close(solve(these).weights, together, rtol=0.0, atol=1e-8)
 
 
+@pytest.mark.usefixtures("road")
 def test_weight_two_is_two_copies() -> None:
     these = problem()
     copies = replace(
@@ -84,12 +134,14 @@ def test_weight_two_is_two_copies() -> None:
     torch.testing.assert_close(solve(replace(these, weights=2.0 * these.weights)).weights, solve(copies).weights)
 
 
+@pytest.mark.usefixtures("road")
 def test_without_comparisons_that_count_a_head_stays_at_its_start() -> None:
     these = problem()
     silent = replace(these, weights=0.0 * these.weights)
     assert torch.equal(solve(silent).weights, these.starts)
 
 
+@pytest.mark.usefixtures("road")
 def test_a_strong_pull_leads_to_the_start_and_separable_labels_are_held() -> None:
     these = problem()
     strong = replace(these, l2=torch.full((3,), 1e9, dtype=torch.float64))
@@ -98,6 +150,7 @@ def test_a_strong_pull_leads_to_the_start_and_separable_labels_are_held() -> Non
     assert solve(separable).converged
 
 
+@pytest.mark.usefixtures("road")
 def test_huge_features_neither_overflow_nor_stop_the_descent() -> None:
     these = problem()
     huge = replace(these, first=1e4 * these.first, second=1e4 * these.second)
@@ -106,6 +159,7 @@ def test_huge_features_neither_overflow_nor_stop_the_descent() -> None:
     assert bool(torch.isfinite(found.weights).all())
 
 
+@pytest.mark.usefixtures("road")
 def test_the_objective_never_rises_and_the_watcher_sees_each_step() -> None:
     seen: list[tuple[int, float]] = []
     found = solve(problem(rater_error=0.1), on_step=lambda iteration, value: seen.append((iteration, value)))

@@ -1,0 +1,100 @@
+"""Models and tokenizers out of Hugging Face folders or from the Hub; refused where they are not what they claim."""
+
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from reward_models.errors import ArtifactError, InvalidInput
+
+LONGEST = 2048
+"""Tokens of a sequence where neither the tokenizer nor the model states a limit."""
+
+
+def load_model(auto: type[AutoModel | AutoModelForCausalLM], source: str, *, dtype: torch.dtype) -> PreTrainedModel:
+    """The model that `auto` makes of a local folder or of a name on the Hub, as the environment allows.
+
+    Raises ArtifactError if there is none, it is not such a model, or some of its weights are missing, which would
+    silently be random.
+    """
+    try:
+        loaded: Any = auto.from_pretrained(source, dtype=dtype, output_loading_info=True)
+        model, info = loaded
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
+        raise ArtifactError(
+            f"no model could be read from '{source}' ({first_line(error)}); give a Hugging Face folder with "
+            "config.json, weights and tokenizer files, or the name of such a model that the Hub can send"
+        ) from error
+    missing = sorted(str(name) for name in info["missing_keys"] if not is_pooler(str(name)))
+    if missing:
+        raise ArtifactError(
+            f"'{source}' lacks weights of a {type(model).__name__} ({', '.join(missing[:3])}), which would be random; "
+            "give a complete model of that kind"
+        )
+    if not isinstance(model, PreTrainedModel):
+        raise ArtifactError(f"'{source}' holds a {type(model).__name__}; give an encoder or a decoder")
+    return model
+
+
+def load_tokenizer(source: str, model: PreTrainedModel | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer beside a model; ArtifactError if there is none or it has tokens that the model does not know."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError) as error:
+        raise ArtifactError(
+            f"no tokenizer could be read from '{source}' ({first_line(error)}); save the model's own tokenizer beside "
+            "its weights"
+        ) from error
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise ArtifactError(f"'{source}' holds a {type(tokenizer).__name__}, which is no tokenizer")
+    embeddings = None if model is None else model.get_input_embeddings()
+    rows = int(embeddings.weight.shape[0]) if isinstance(embeddings, torch.nn.Embedding) else len(tokenizer)
+    if not 0 < len(tokenizer) <= rows:
+        raise ArtifactError(
+            f"the tokenizer of '{source}' has {len(tokenizer)} tokens, and its model {rows}; save the model's own "
+            "tokenizer beside its weights"
+        )
+    return tokenizer
+
+
+def longest(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The shorter of what the model and the tokenizer state; `LONGEST` where neither does."""
+    # A tokenizer that states no limit gives 10^30.
+    stated = [positions(model), int(tokenizer.model_max_length)]
+    return min([limit for limit in stated if limit is not None and limit < 10**9], default=LONGEST)
+
+
+def check_length(model: PreTrainedModel, max_length: int) -> None:
+    """Raise InvalidInput for a length that the model has no positions for, or that leaves no room for a text."""
+    limit = positions(model)
+    if max_length < 2 or (limit is not None and max_length > limit):
+        raise InvalidInput(f"max_length is {max_length}; this model takes from 2 to {limit or 'any number of'} tokens")
+
+
+def positions(model: PreTrainedModel) -> int | None:
+    """How many tokens the model has positions for; None where it states no limit."""
+    stated = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if not isinstance(stated, int) or stated < 1:
+        return None
+    reserved = padding_position(model)
+    return stated if reserved is None else stated - reserved - 1
+
+
+def padding_position(model: torch.nn.Module) -> int | None:
+    """The position that a model keeps for padding, as RoBERTa does; such a model counts its positions itself."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            return module.padding_idx
+    return None
+
+
+def is_pooler(name: str) -> bool:
+    """Whether a weight belongs to an encoder's pooler, which nothing here reads and many checkpoints lack."""
+    return name.startswith("pooler.") or ".pooler." in name
+
+
+def first_line(error: BaseException) -> str:
+    """First line of a message; the name of the error if it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,170 @@
+"""What reading preference data found: how many rows, which could not be used and why, what is odd about the rest.
+
+Rows read and rows rejected are the rows given, always. Odd rows (repeated, contradictory, tied) are counted and kept.
+"""
+
+import hashlib
+from array import array
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy
+
+from reward_models.preference_columns import BadCell, ParsedRow, Row
+
+NAMED = 20
+"""So many bad rows are named; all are counted."""
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that could not be used."""
+
+    file: str
+    """Where it stands, seen from the source."""
+    line: int
+    """Line of the file (a table of Parquet, or a data set: the row), from 1."""
+    column: str | None
+    """What is wrong in it; None for the row as a whole."""
+    reason: str
+    """What came, and what was expected."""
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}{f', column {self.column}' if self.column else ''}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class FileCount:
+    """Rows of one file."""
+
+    file: str
+    """Its name, seen from the source."""
+    given: int
+    """Rows in it."""
+    read: int
+    """Rows that can be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadReport:
+    """The account of a reading; plain numbers and texts, ready for JSON through `dataclasses.asdict`."""
+
+    given: int
+    """Rows in the source: `read` and `rejected` together."""
+    read: int
+    """Rows in the data set."""
+    rejected: int
+    """Rows that could not be used."""
+    rejected_by_column: tuple[tuple[str | None, int], ...]
+    """(column, rejected rows), the most frequent first; None counts rows that are broken as a whole."""
+    bad_rows: tuple[BadRow, ...]
+    """The first of the rejected rows."""
+    ties: int
+    """Rows whose label is 0.5."""
+    implicit_prompts: int
+    """Rows whose prompt is what both completions begin with."""
+    repeated_prompts: int
+    """Rows with a prompt text with which both completions begin as well; it is kept in both places."""
+    duplicates: int
+    """Rows that say what an earlier row says: same prompt, completions, answer and rater."""
+    contradictory_pairs: int
+    """Pairs of completions of which some rows prefer one, and some the other."""
+    files: tuple[FileCount, ...]
+    """Each file that was read."""
+    ignored_files: tuple[str, ...]
+    """Files of the source folder that are not of a format that is read."""
+    ignored_columns: tuple[str, ...]
+    """Columns, and keys of messages, that nobody asked for."""
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.read} of {self.given} rows read, {self.rejected} rejected; {self.ties} ties, {self.duplicates} "
+            f"duplicates, {self.contradictory_pairs} contradictory pairs, {self.implicit_prompts} implicit prompts"
+        ]
+        return "\n".join([*lines, *(f"  {row}" for row in self.bad_rows)])
+
+
+class ReadTally:
+    """Counts while rows stream by; what it keeps of a row is 17 bytes."""
+
+    def __init__(self, known: frozenset[str]) -> None:
+        self._known = known
+        self._given: Counter[str] = Counter()
+        self._read: Counter[str] = Counter()
+        self._rejected: Counter[str | None] = Counter()
+        self._bad: list[BadRow] = []
+        self._counts: Counter[str] = Counter()
+        self._ignored: set[str] = set()
+        self._pairs, self._answers, self._sides = array("Q"), array("Q"), array("b")
+
+    def reject(self, file: str, line: int, cell: BadCell) -> None:
+        """Count a row that cannot be used, and name it if it is among the first."""
+        self._given[file] += 1
+        self._rejected[cell.column] += 1
+        if len(self._bad) < NAMED:
+            self._bad.append(BadRow(file=file, line=line, column=cell.column, reason=cell.reason))
+
+    def accept(self, file: str, raw: Row, row: ParsedRow) -> None:
+        """Count a row that can be used."""
+        self._given[file] += 1
+        self._read[file] += 1
+        self._ignored.update(_unknown(raw, self._known))
+        self._counts["ties"] += row.label == 0.5
+        self._counts["implicit"] += row.implicit
+        self._counts["repeated"] += _repeats(row)
+        # Which completion comes first means nothing here: the two stand in the order of their digests.
+        sides = [_digest(repr(side)) for side in (row.first, row.second)]
+        lead = row.label if sides[0] < sides[1] else 1.0 - row.label
+        pair = _digest(f"{row.prompt!r} {min(sides)} {max(sides)}")
+        self._pairs.append(pair)
+        self._answers.append(_digest(f"{pair} {lead} {row.rater!r}"))
+        self._sides.append((lead > 0.5) - (lead < 0.5))
+
+    def report(self, ignored_files: Sequence[str]) -> ReadReport:
+        """The account so far."""
+        read = sum(self._read.values())
+        return ReadReport(
+            given=sum(self._given.values()),
+            read=read,
+            rejected=sum(self._rejected.values()),
+            rejected_by_column=tuple(self._rejected.most_common()),
+            bad_rows=tuple(self._bad),
+            ties=self._counts["ties"],
+            implicit_prompts=self._counts["implicit"],
+            repeated_prompts=self._counts["repeated"],
+            duplicates=read - len(numpy.unique(numpy.asarray(self._answers, dtype=numpy.uint64))),
+            contradictory_pairs=self._contradictory(),
+            files=tuple(FileCount(file, given, self._read[file]) for file, given in self._given.items()),
+            ignored_files=tuple(ignored_files),
+            ignored_columns=tuple(sorted(self._ignored)),
+        )
+
+    def _contradictory(self) -> int:
+        pairs, sides = numpy.asarray(self._pairs, dtype=numpy.uint64), numpy.asarray(self._sides)
+        return len(numpy.intersect1d(pairs[sides > 0], pairs[sides < 0]))
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+
+
+def _repeats(row: ParsedRow) -> bool:
+    prompt, *sides = (row.prompt, row.first, row.second)
+    if not isinstance(prompt, str) or prompt == "" or row.implicit:
+        return False
+    return all(isinstance(side, str) and side.startswith(prompt) for side in sides)
+
+
+def _unknown(raw: Row, known: frozenset[str]) -> set[str]:
+    columns = {str(name) for name in raw if name not in known}
+    keys = {
+        f"{name}[].{key}"
+        for name, value in raw.items()
+        if name in known and isinstance(value, list)
+        for message in value
+        if isinstance(message, Mapping)
+        for key in message
+        if key not in ("role", "content")
+    }
+    return columns | keys
