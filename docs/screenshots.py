@@ -23,7 +23,7 @@ from rrm.people.accounts import Role, add_account  # noqa: E402
 from rrm.rounds import climb, play_round  # noqa: E402
 from rrm.run_folder import open_run_folder  # noqa: E402
 from rrm.sessions.records import AT_WORK  # noqa: E402
-from rrm.sessions.settings import default_settings, start_reward_model  # noqa: E402
+from rrm.sessions.settings import start_reward_model  # noqa: E402
 from rrm.sessions.store import session, state_of  # noqa: E402
 from rrm.starting import start_run  # noqa: E402
 from rrm.store import Choice, Run, Stage, utc_now  # noqa: E402
@@ -33,6 +33,7 @@ PICTURES = ROOT / "docs" / "figures" / "page"
 PASSWORD = "a long enough password"
 SETTINGS = (
     "run.levels=2",
+    "rounds.rounds_per_level=2",
     "sampling.train_documents=80",
     "sampling.validation_documents=30",
     "sampling.test_documents=40",
@@ -86,7 +87,7 @@ def make_run(folder: Path) -> None:
 def _train(folder: Path, *, started_by: str) -> None:
     """A session on the judgements of level 0, to its end."""
     with open_run_folder(folder) as opened:
-        settings = default_settings(opened.config).model_dump(mode="json")
+        settings = opened.config.reward.model_dump(mode="json")
         begun = start_reward_model(opened.run, level=0, settings=settings, started_by=started_by, now=utc_now())
         while state_of(opened.run, session(opened.run, begun.id)) in AT_WORK:
             time.sleep(0.2)

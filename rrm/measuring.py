@@ -8,8 +8,8 @@ import torch
 from agents.policy import Policy
 from agents.rollout import rollout
 from rrm.judging.raters import AbstractRater, AssistantAlone, Question, SimulatedReader
+from rrm.rewards.reading import read
 from rrm.steps.assisting import aids_of
-from rrm.steps.reading import features_of_texts
 from rrm.steps.sampling import CHUNK, sample_texts
 from rrm.store import step_key, step_result
 from rrm.tasks.document import Document
@@ -191,10 +191,10 @@ def _reward_model(
 def _gold_accuracy(bench: Workbench, asked: Sequence[TestComparison], *, level: int, round: int) -> float | None:
     if not asked:
         return None
-    ensemble = bench.ensemble(level, round)
+    rewards = bench.rewards(bench.reward_model(level, round))
     prompts = [bench.task.prompt(one.document) for one in asked]
-    features = features_of_texts(bench, prompts, [(one.first, one.second) for one in asked])
-    mean = ensemble.scores(features).mean(dim=0)
+    reading = read(bench.base, prompts, [(one.first, one.second) for one in asked], names=rewards.reads)
+    mean = rewards.scores(reading).mean(dim=0)
     truth = torch.tensor([one.first_is_better for one in asked])
     return float(((mean[::2] > mean[1::2]) == truth).double().mean())
 

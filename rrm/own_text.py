@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.rollout import sample, trace
+from agents.rollout import sample
 from reward_models.errors import InvalidInput
 from reward_models.estimate import RewardEstimate
-from reward_models.features import extract
+from rrm.config import RewardSection
 from rrm.errors import RunError
 from rrm.opening import open_workbench
-from rrm.steps.optimising import conservative
-from rrm.store import ArtifactKind, artifacts
+from rrm.rewards.conservative import conservative
+from rrm.rewards.reading import read
+from rrm.sessions.current import current_model
 from rrm.tasks.document import Document
 
 
@@ -35,7 +36,7 @@ class Scored:
     spread: float
     """Standard deviation between the members."""
     conservative: float
-    """The reward that training would see."""
+    """The reward that training would see, as the reward model was set up."""
 
 
 def generate(folder: Path, texts: Sequence[str], *, level: int, count: int, seed: int) -> list[Generated]:
@@ -55,18 +56,21 @@ def generate(folder: Path, texts: Sequence[str], *, level: int, count: int, seed
 
 
 def score(folder: Path, text: str, completions: Sequence[str], *, level: int) -> list[Scored]:
-    """Score completions of a text with the last reward model of the level. Raises RunError if it has none yet."""
+    """Score completions of a text with the current reward model of the level: a session's, or the last round's.
+
+    Raises RunError if it has none yet.
+    """
     _check_texts([text])
     if not completions:
         raise InvalidInput("There is no completion to score; give at least one.")
     with open_workbench(folder, exclusive=False) as bench:
-        fitted = artifacts(bench.run, kind=ArtifactKind.REWARD_MODEL, level=level)
-        if not fitted:
+        model = current_model(bench.run, level)
+        if model is None:
             raise RunError(f"Level {level} has no reward model yet; play its round first with `rrm round {folder}`.")
-        ensemble = bench.ensemble(level, fitted[-1].round)
-        seen = trace(bench.base, [bench.task.prompt(Document(id="own", title="", text=text))], [list(completions)])
-        estimate = RewardEstimate(ensemble.scores(extract(seen, ensemble.feature_names)))
-        training = conservative(estimate, bench.config.reward)
+        rewards = bench.rewards(model)
+        prompt = bench.task.prompt(Document(id="own", title="", text=text))
+        estimate = RewardEstimate(rewards.scores(read(bench.base, [prompt], [list(completions)], names=rewards.reads)))
+        training = conservative(estimate, RewardSection.model_validate(model.settings))
         return [
             Scored(completion, float(estimate.mean[row]), float(estimate.spread[row]), float(training[row]))
             for row, completion in enumerate(completions)

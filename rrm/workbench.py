@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 
 from agents.policy import Policy
-from reward_models.ensemble import Ensemble
+from reward_models.backbone import Backbone
 from rrm.config import Configuration
 from rrm.errors import RunCorrupt, Stopped
 from rrm.judging.raters import AbstractRater
 from rrm.progress import AbstractProgress
+from rrm.rewards.models import AbstractRewards, load_rewards
 from rrm.standing import BASE as BASE
 from rrm.standing import artifact_id as artifact_id
 from rrm.standing import assistant, incumbent
@@ -86,9 +87,16 @@ class Workbench:
         """The reward model fitted in this round."""
         return artifact(self.run, artifact_id("reward-model", level, round))
 
-    def ensemble(self, level: int, round: int) -> Ensemble:
-        """The reward model of this round, read from the run's folder."""
-        return Ensemble.load(self.run.folder / self.reward_model(level, round).folder)
+    def rewards(self, found: Artifact) -> AbstractRewards:
+        """A reward model, read from the run's folder."""
+        return load_rewards(self.run.folder / found.folder, backbone=self.backbone)
+
+    def backbone(self) -> Backbone:
+        """The base's trunk, for reward models whose members read texts."""
+        found = Backbone.load(self.task.base_model(), device=self.base.device)
+        # What is fitted on it names it so, and not by where it lies on this machine; its weights are known by a digest.
+        found.model.name_or_path = f"{self.task.name} base"
+        return found
 
     def model_folder(self, identifier: str) -> Path:
         """Where an artifact of the run lies."""

@@ -59,6 +59,8 @@ class Changes:
     flipped: int
     flips: tuple[Flip, ...]
     """The largest changes first, judged comparisons before others; `MOST_SHOWN` at most."""
+    accuracy_of_reward: float | None = None
+    """Of the conservative reward on the held-out answers; None without any, and where an older version did not ask."""
 
     def to_json(self) -> dict[str, Any]:
         """As the session's result has it."""
@@ -133,6 +135,7 @@ def in_words(changes: Changes) -> tuple[str, ...]:
     return (
         _agreement_in_words(changes),
         *_noise_in_words(changes),
+        *_reward_in_words(changes),
         *_spread_in_words(changes),
         *_flips_in_words(changes),
     )
@@ -174,6 +177,13 @@ def _noise_in_words(changes: Changes) -> tuple[str, ...]:
 def _span(low: float, high: float) -> str:
     near, far = sorted((abs(low), abs(high)))
     return f"{near:.0f} to {far:.0f}"
+
+
+def _reward_in_words(changes: Changes) -> tuple[str, ...]:
+    found = changes.accuracy_of_reward
+    if found is None or found == changes.accuracy_after:
+        return ()
+    return (f"Ranked by the reward that an agent would be paid, it agrees with {_percent(found)} of them.",)
 
 
 def _spread_in_words(changes: Changes) -> tuple[str, ...]:

@@ -44,6 +44,10 @@ class Prediction:
     spread_before: float | None
     spread: float
     """Standard deviation of the members' probabilities."""
+    order: int | None = None
+    """Its place among what waited in its round, as the new model would ask it; None for what did not wait."""
+    reason: str | None = None
+    """Why it has that place."""
 
 
 def predictions_file(folder: Path, session_id: str) -> Path:
@@ -113,8 +117,7 @@ def make_current(run: Run, session_id: str, *, by: str, now: str) -> int:
 def asking_order(spreads: Sequence[float], *, random: Random) -> list[tuple[int, str]]:
     """Places of the candidates in the order in which they are to be asked, each with its reason.
 
-    As `reward_models.acquisition.select` draws them: a share at random from all, and what is left by spread. The random
-    ones are strewn evenly, so that whoever stops early has answered the same share of them.
+    For what a session has left no order of: a share at random from all, strewn evenly, and the rest by spread.
     """
     drawn = list(range(len(spreads)))
     random.shuffle(drawn)
@@ -131,23 +134,34 @@ def _decided(run: Run, session_id: str) -> int:
     return sum(each.artifact_id == session_id for each in decisions(run))
 
 
+def waiting(run: Run, comparison_ids: Sequence[str]) -> dict[int, list[tuple[float, str]]]:
+    """Place and id of those of the comparisons that are for training and still wait to be judged, by round."""
+    found: dict[int, list[tuple[float, str]]] = {}
+    for row in rows_in(run.database, _WAITING, comparison_ids):
+        found.setdefault(int(row["round"] or 0), []).append((float(row["place"] or 0.0), str(row["id"])))
+    return {round: sorted(found[round]) for round in sorted(found)}
+
+
 def _new_order(run: Run, found: Session) -> list[tuple[str, float, str]]:
     """The places that the waiting comparisons of each round have, given to the same ones in another order.
 
     Read before anything is written, so that nobody who judges has to wait for it; what is answered meanwhile gets
     another place, which changes nothing for it.
     """
-    spreads = {each.comparison_id: each.spread for each in predictions_of(run, found.id)}
-    rounds: dict[int, list[tuple[float, str]]] = {}
-    for row in rows_in(run.database, _WAITING, spreads):
-        rounds.setdefault(int(row["round"] or 0), []).append((float(row["place"] or 0.0), str(row["id"])))
+    known = {each.comparison_id: each for each in predictions_of(run, found.id)}
     order: list[tuple[str, float, str]] = []
-    for round, waiting in sorted(rounds.items()):
-        waiting.sort()
-        random = Random(f"{run.seed}/{found.id}/{round}")
-        asked = asking_order([spreads[identifier] for _, identifier in waiting], random=random)
-        order += [
-            (waiting[candidate][1], place, reason)
-            for (place, _), (candidate, reason) in zip(waiting, asked, strict=True)
-        ]
+    for round, places in waiting(run, tuple(known)).items():
+        asked = _asked([known[identifier] for _, identifier in places], random=Random(f"{run.seed}/{found.id}/{round}"))
+        order += [(identifier, place, reason) for (place, _), (identifier, reason) in zip(places, asked, strict=True)]
     return order
+
+
+def _asked(predicted: Sequence[Prediction], *, random: Random) -> list[tuple[str, str]]:
+    """Ids and reasons in the order of asking: as the session has left it, and behind that what waits since."""
+    ordered = [each for each in predicted if each.order is not None]
+    ordered.sort(key=lambda each: each.order or 0)
+    others = [each for each in predicted if each.order is None]
+    late = asking_order([each.spread for each in others], random=random)
+    return [(each.comparison_id, each.reason or "spread") for each in ordered] + [
+        (others[place].comparison_id, reason) for place, reason in late
+    ]

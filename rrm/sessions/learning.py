@@ -1,14 +1,15 @@
 """Fit on growing shares of the judgements: the curve that people watch, and that the forecast is made from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
-from reward_models.acquisition import preference_spread
 from reward_models.calibration import accuracy, probabilities
-from reward_models.ensemble import Ensemble
-from reward_models.fitting import FitResult, FitSettings, FitStep, fit
 from reward_models.losses import bradley_terry
+from rrm.config import Kind
+from rrm.rewards.fitting import Fitted, Watch, fit_rewards
+from rrm.rewards.held_out import differences, disagreement
 from rrm.sessions.forecast import CurvePoint
 from rrm.sessions.material import Material
 from rrm.sessions.settings import FEWEST_JUDGEMENTS
@@ -18,23 +19,30 @@ POINTS = 6
 """Shares of the judgements, the last of which is all of them."""
 ORDERS = 3
 """Orders of the judgements over which the point of a share is averaged."""
+POINTS_BY_GRADIENT = 4
+"""Where a fit takes long: half, a quarter and an eighth of the judgements beside all, in one order."""
 
 
-def shares(judgements: int) -> list[int]:
+def shares(judgements: int, *, kind: Kind = "heads") -> list[int]:
     """How many judgements the points use, evenly spaced on a logarithmic scale, up to all."""
-    lowest = min(judgements, max(FEWEST_JUDGEMENTS, judgements // 32))
+    points, smallest = (POINTS, 32) if kind == "heads" else (POINTS_BY_GRADIENT, 2 ** (POINTS_BY_GRADIENT - 1))
+    lowest = min(judgements, max(FEWEST_JUDGEMENTS, judgements // smallest))
     ratio = judgements / lowest
-    return sorted({round(lowest * ratio ** (step / (POINTS - 1))) for step in range(POINTS)})
+    return sorted({round(lowest * ratio ** (step / (points - 1))) for step in range(points)})
 
 
-def share_point(bench: Workbench, material: Material, share: int) -> CurvePoint:
+def orders(kind: Kind) -> int:
+    """How many fits stand behind the point of a share."""
+    return ORDERS if kind == "heads" else 1
+
+
+def share_point(bench: Workbench, material: Material, share: int, *, unfinished: Path) -> CurvePoint:
     """The figures of a share, averaged over seeded orders of the judgements."""
     found: list[CurvePoint] = []
-    for order in range(ORDERS):
+    for order in range(orders(material.settings.kind)):
         generator = bench.generator("session", material.level, "order", order)
-        rows = torch.randperm(len(material.train[2]), generator=generator)[:share]
-        result = fitted(bench, material, rows, order=order)
-        found.append(point_of(result, material))
+        rows = torch.randperm(len(material.train), generator=generator)[:share]
+        found.append(point_of(fitted(bench, material, rows, order=order, unfinished=unfinished), material))
         bench.progress.advance()
     spreads = [point.spread for point in found if point.spread is not None]
     return CurvePoint(
@@ -46,50 +54,48 @@ def share_point(bench: Workbench, material: Material, share: int) -> CurvePoint:
     )
 
 
-def fitted(bench: Workbench, material: Material, rows: torch.Tensor, *, order: int = 0) -> FitResult:
-    """Fit to these judgements. Equal judgements and settings give an equal model, in whichever session."""
-    first, second, labels = (part[rows] for part in material.train)
-    return fit(
-        first,
-        second,
-        labels,
-        feature_names=material.settings.features,
-        settings=FitSettings(members=material.settings.members, rater_error=material.settings.rater_error),
+def fitted(
+    bench: Workbench,
+    material: Material,
+    rows: torch.Tensor,
+    *,
+    unfinished: Path,
+    order: int = 0,
+    watch: Watch | None = None,
+) -> Fitted:
+    """Fit to these judgements. Equal judgements and settings give an equal model, in whichever session.
+
+    A fit by gradient leaves where it stands in the folder `unfinished`, and goes on from there. Every step of a fit is
+    a place where a request to stop is heard.
+    """
+    return fit_rewards(
+        material.train.rows(rows),
+        settings=material.settings,
         generator=bench.generator("session", material.level, "fit", len(rows), order),
-        on_step=_watch(bench),
+        backbone=bench.backbone,
+        checkpoint=unfinished / f"fit-{len(rows)}-{order}.safetensors",
+        watch=watch or (lambda stage: bench.progress.note(stage.words)),
     )
 
 
-def point_of(result: FitResult, material: Material) -> CurvePoint:
+def point_of(result: Fitted, material: Material) -> CurvePoint:
     """The figures of one fit."""
-    record = result.record.held_out_after
-    right, loss = record.accuracy, record.loss
+    unseen = result.unseen
+    right, loss, answers = unseen.accuracy, unseen.loss, unseen.answers
     if material.test is not None:
-        first, second, labels = material.test
-        differences = mean_difference(result.ensemble, first, second)
-        right = accuracy(probabilities(differences), labels)
+        mean, labels = differences(result.rewards, material.test).mean(dim=0), material.test.labels
+        right, answers = accuracy(probabilities(mean), labels), len(labels)
         # From the scores: a probability that rounds to 0 or 1 would have an infinite loss.
-        zero = torch.zeros_like(differences)
-        loss = float(bradley_terry(differences, zero, labels, rater_error=material.settings.rater_error).mean())
-    spread = preference_spread(*(result.ensemble.scores(side).double() for side in material.predicted))
+        loss = float(
+            bradley_terry(mean, torch.zeros_like(mean), labels, rater_error=material.settings.rater_error).mean()
+        )
     return CurvePoint(
-        judgements=result.record.comparisons,
+        judgements=result.comparisons,
         accuracy=right,
-        answers=result.record.comparisons if material.test is None else len(material.test[2]),
+        answers=answers,
         loss=loss,
-        spread=float(spread.mean()) if result.record.members > 1 else None,
+        spread=float(disagreement(result.rewards, *material.predicted).mean()) if result.rewards.members > 1 else None,
     )
-
-
-def mean_difference(ensemble: Ensemble, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Difference of the members' mean scores, the first minus the second."""
-    return (ensemble.scores(first) - ensemble.scores(second)).double().mean(dim=0)
-
-
-def _watch(bench: Workbench) -> Callable[[FitStep], None]:
-    """Every step of a fit is a place where a request to stop is heard."""
-    words = {"choose": "choosing the strength", "fit": "fitting the members", "calibrate": "calibrating"}
-    return lambda step: bench.progress.note(words[step.stage])
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,15 +1,17 @@
 """What the page shows of the sessions that fit reward models: all of them side by side, and one in full."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rrm.config import RewardSection
 from rrm.people.accounts import LOCAL, Person
 from rrm.sessions.changes import Changes, FlipText, flips_to_show, in_words
+from rrm.sessions.choices import asks_in_words, members_in_words, reads_in_words, reward_in_words
 from rrm.sessions.current import current_model
 from rrm.sessions.forecast import CurvePoint, curve_point
 from rrm.sessions.records import AT_WORK, RESUMABLE, Session, SessionKind, SessionState
-from rrm.sessions.settings import feature_choices
+from rrm.sessions.settings import checked_settings
 from rrm.sessions.store import running_session, session_points, sessions, state_of
 from rrm.store.comparisons import raters
 from rrm.store.run import Run
@@ -29,6 +31,11 @@ class SessionRow:
     judgements: int | None
     """What it was fitted to; None before it has finished."""
     changes: Changes | None
+
+    @property
+    def settings(self) -> RewardSection:
+        """What it was started with, and for what an older session did not choose, what it did then."""
+        return checked_settings(self.session.settings)
 
     @property
     def may_stop(self) -> bool:
@@ -105,15 +112,6 @@ def side_by_side(one: SessionRow, other: SessionRow) -> list[tuple[str, str, str
     return [(name, tell(one), tell(other)) for name, tell in _COMPARED]
 
 
-def settings_in_words(settings: Mapping[str, Any]) -> str:
-    """What a session was started with."""
-    features = {name: words for words, name in feature_choices()}
-    read = ", ".join(features.get(name, name) for name in settings["features"])
-    return (
-        f"{settings['members']} members; {read}; {100 * settings['rater_error']:.0f}% of answers taken to be careless"
-    )
-
-
 def _row(run: Run, found: Session, names: Mapping[str, str], current: Mapping[int, str]) -> SessionRow:
     result: Mapping[str, Any] = found.result or {}
     return SessionRow(
@@ -135,22 +133,29 @@ def _agreement(changes: Changes) -> str:
     return f"{100 * changes.accuracy_after:.1f}% of {changes.held_out} ({kind})"
 
 
+def _of_the_reward(changes: Changes) -> str:
+    found = changes.accuracy_of_reward
+    return "–" if found is None else f"{100 * found:.1f}%"
+
+
 def _spread(changes: Changes) -> str:
     return "–" if changes.spread_after is None else f"{100 * changes.spread_after:.1f}"
 
 
-def _features(row: SessionRow) -> str:
-    chosen: Sequence[str] = tuple(map(str, row.session.settings["features"]))  # type: ignore[call-overload]
-    return ", ".join(words for words, name in feature_choices() if name in chosen)
+def _of_settings(tell: Callable[[RewardSection], str]) -> Callable[[SessionRow], str]:
+    return lambda row: tell(row.settings)
 
 
 _COMPARED: tuple[tuple[str, Callable[[SessionRow], str]], ...] = (
     ("Level", lambda row: str(row.session.level)),
     ("Judgements learnt from", lambda row: "–" if row.judgements is None else str(row.judgements)),
-    ("Members", lambda row: str(row.session.settings["members"])),
-    ("What they read of a text", _features),
-    ("Answers taken to be careless", lambda row: f"{100 * float(str(row.session.settings['rater_error'])):.0f}%"),
+    ("Members", _of_settings(members_in_words)),
+    ("What they read of a text", _of_settings(reads_in_words)),
+    ("Answers taken to be careless", _of_settings(lambda settings: f"{100 * settings.rater_error:.0f}%")),
+    ("What is asked next", _of_settings(asks_in_words)),
+    ("Reward", _of_settings(reward_in_words)),
     ("Agreement with answers it never saw", _of_changes(_agreement)),
+    ("Agreement of the reward", _of_changes(_of_the_reward)),
     ("Members' disagreement, points in 100", _of_changes(_spread)),
     ("Predictions that changed sides", _of_changes(lambda changes: f"{changes.flipped} of {changes.comparisons}")),
     ("Time at work, seconds", lambda row: f"{row.session.seconds:.0f}"),

@@ -1,7 +1,6 @@
-"""The features of a session's completions, kept on disk a part at a time, so that a resumed session reads on."""
+"""The completions of a session, their features kept on disk a part at a time, so that a resumed session reads on."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ from safetensors.torch import load, save
 
 from agents.rollout import trace
 from reward_models.features import extract
+from rrm.rewards.reading import Reading, StoredReading, put_together
 from rrm.sessions.plan import write_whole
 from rrm.store import StoredComparison, completions
 from rrm.workbench import Workbench
@@ -18,40 +18,34 @@ PROMPTS_TOGETHER = 32
 """Prompts of one part: the most that a kill can cost."""
 
 
-@dataclass(frozen=True)
-class Features:
-    """Features of completions, each kind in a tensor of shape (completions, width)."""
-
-    places: Mapping[str, int]
-    """Row of a completion by its id."""
-    kinds: Mapping[str, torch.Tensor]
-
-    def of(self, identifiers: Sequence[str], names: Sequence[str]) -> torch.Tensor:
-        """Features of completions side by side in the order of the names, as `reward_models.features.extract`."""
-        rows = torch.tensor([self.places[identifier] for identifier in identifiers], dtype=torch.long)
-        return torch.cat([self.kinds[name][rows] for name in names], dim=1)
-
-
-def read_features(
+def read_completions(
     bench: Workbench, wanted: Sequence[StoredComparison], *, names: Sequence[str], folder: Path
-) -> Features:
-    """Features of both completions of every comparison, of all these kinds."""
+) -> StoredReading:
+    """Both completions of every comparison, with features of all these kinds; without any, the base is not asked."""
     by_prompt = _by_prompt(wanted)
     texts = _texts(bench, wanted)
     prompts = sorted(by_prompt)
     parts = [prompts[begin : begin + PROMPTS_TOGETHER] for begin in range(0, len(prompts), PROMPTS_TOGETHER)]
     bench.progress.start("Reading the texts", len(parts))
-    places: dict[str, int] = {}
-    read: list[dict[str, torch.Tensor]] = []
+    read: list[StoredReading] = []
     for number, part in enumerate(parts):
-        identifiers = [identifier for _, group in _same_size(part, by_prompt) for row in group for identifier in row]
-        places |= {identifier: len(places) + row for row, identifier in enumerate(identifiers)}
-        read.append(
-            _part(bench, part, by_prompt, texts, names=names, rows=len(identifiers), path=folder / f"{number:05d}")
+        pairs = [
+            (prompt, identifier)
+            for group, rows in _same_size(part, by_prompt)
+            for prompt, row in zip(group, rows, strict=True)
+            for identifier in row
+        ]
+        path = folder / f"{number:05d}"
+        features = _part(bench, part, by_prompt, texts, names=names, rows=len(pairs), path=path) if names else {}
+        reading = Reading(
+            prompts=tuple(prompt for prompt, _ in pairs),
+            completions=tuple(texts[identifier] for _, identifier in pairs),
+            features=features,
         )
+        read.append(StoredReading({identifier: row for row, (_, identifier) in enumerate(pairs)}, reading))
         bench.progress.advance()
     bench.progress.finish()
-    return Features(places=places, kinds={name: torch.cat([part[name] for part in read]) for name in names})
+    return put_together(read)
 
 
 def _by_prompt(wanted: Sequence[StoredComparison]) -> dict[str, list[str]]:
@@ -107,4 +101,5 @@ def _stored(path: Path, *, names: Sequence[str], rows: int) -> dict[str, torch.T
         found = load(path.read_bytes())
     except (FileNotFoundError, SafetensorError):
         return None
-    return found if set(names) <= set(found) and all(len(found[name]) == rows for name in names) else None
+    usable = set(names) <= set(found) and all(len(found[name]) == rows for name in names)
+    return {name: found[name] for name in names} if usable else None

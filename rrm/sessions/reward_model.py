@@ -5,58 +5,101 @@ from dataclasses import asdict
 
 import torch
 
-from reward_models.fitting import FitResult
+from rrm.progress import AbstractProgress
+from rrm.rewards.fitting import Fitted, Stage, Watch
+from rrm.rewards.records import before_record, held_out_record
 from rrm.sessions.comparing import compared, predictions
 from rrm.sessions.current import predictions_file, written_predictions
 from rrm.sessions.forecast import CurvePoint, curve_point, forecast
-from rrm.sessions.learning import ORDERS, fitted, point_of, share_point, shares
+from rrm.sessions.learning import fitted, orders, point_of, share_point, shares
 from rrm.sessions.material import Material, gather
-from rrm.sessions.plan import write_whole
+from rrm.sessions.plan import session_folder, write_whole
 from rrm.sessions.records import Session
 from rrm.sessions.store import record_points, session_points
-from rrm.steps.fitting import held_out_figures, held_out_predictions
 from rrm.store import ArtifactKind, register_artifact, utc_now
+from rrm.store.artifacts import comparisons_fitted_to
 from rrm.workbench import Workbench
+
+LAST_FIT = "Fitting to all judgements"
 
 
 def work_on_reward_model(bench: Workbench, session: Session) -> Mapping[str, object]:
     """Read, learn from growing shares, fit to all, compare with the model before. Goes on where a kill left it."""
     material = gather(bench, session)
     points = _curve(bench, session, material)
-    bench.progress.start("Fitting to all judgements")
-    result = fitted(bench, material, torch.arange(len(material.judged)))
+    everything = torch.arange(len(material.judged))
+    result = fitted(
+        bench, material, everything, unfinished=session_folder(bench, session), watch=_shown(bench.progress)
+    )
     points.append(_stored(bench, session, len(points), point_of(result, material)))
     _save(bench, session, material, result)
     bench.progress.start("Comparing with the model before")
-    predicted = predictions(material, result.ensemble)
+    predicted = predictions(bench, material, result.rewards)
     write_whole(predictions_file(bench.run.folder, session.id), written_predictions(predicted))
     changes = compared(material, result, predicted)
     bench.progress.finish()
+    _drop_unfinished(bench, session)
     return {
         "artifact": session.id,
         "judgements": len(material.judged),
-        "fit": asdict(result.record),
-        "held_out": held_out_figures(result.ensemble, material.test) if material.test else None,
-        "held_out_predictions": held_out_predictions(result.ensemble, material.test) if material.test else [],
+        "fit": result.record,
+        **held_out_record(bench.run, result.rewards, material.test),
+        "before": _before(bench, material),
         "changes": changes.to_json(),
         "forecast": asdict(forecast(points)),
     }
 
 
+def _shown(progress: AbstractProgress) -> Watch:
+    """The steps of the last fit as a bar, where their number is known: a fit by gradient takes a while."""
+    progress.start(LAST_FIT)
+    seen = 0
+
+    def watch(stage: Stage) -> None:
+        nonlocal seen
+        if stage.total is not None:
+            if seen == 0:
+                progress.start(LAST_FIT, stage.total)
+            progress.advance(stage.done - seen)
+            seen = stage.done
+        progress.note(stage.words)
+
+    return watch
+
+
+def _before(bench: Workbench, material: Material) -> Mapping[str, object] | None:
+    """How the model that was current does on the answers to comparisons that it was not fitted to."""
+    if material.before is None or material.plan.before is None:
+        return None
+    known = comparisons_fitted_to(bench.run, material.plan.before)
+    asked = material.train.where(lambda one: one.id not in known)
+    # Held-out answers train nobody, so there are none that came since.
+    return before_record(bench.run, material.plan.before, material.before, asked=asked, held_out=None)
+
+
 def _curve(bench: Workbench, session: Session, material: Material) -> list[CurvePoint]:
     """The points of all shares but the last; those of an earlier attempt as they are stored."""
     stored = {point.position: point.record for point in session_points(bench.run, session.id)}
-    growing = shares(len(material.judged))[:-1]
-    bench.progress.start("Learning from growing shares of the judgements", ORDERS * len(growing))
+    kind = material.settings.kind
+    growing = shares(len(material.judged), kind=kind)[:-1]
+    bench.progress.start("Learning from growing shares of the judgements", orders(kind) * len(growing))
     points: list[CurvePoint] = []
     for position, share in enumerate(growing):
         if position in stored:
             points.append(curve_point(stored[position]))
-            bench.progress.advance(ORDERS)
+            bench.progress.advance(orders(kind))
         else:
-            points.append(_stored(bench, session, position, share_point(bench, material, share)))
+            point = share_point(bench, material, share, unfinished=session_folder(bench, session))
+            points.append(_stored(bench, session, position, point))
+            _drop_unfinished(bench, session)
     bench.progress.finish()
     return points
+
+
+def _drop_unfinished(bench: Workbench, session: Session) -> None:
+    """What fits by gradient left to go on from, once that is not needed any more: it is larger than the models."""
+    for path in session_folder(bench, session).glob("fit-*.safetensors"):
+        path.unlink()
 
 
 def _stored(bench: Workbench, session: Session, position: int, point: CurvePoint) -> CurvePoint:
@@ -64,9 +107,9 @@ def _stored(bench: Workbench, session: Session, position: int, point: CurvePoint
     return point
 
 
-def _save(bench: Workbench, session: Session, material: Material, result: FitResult) -> None:
+def _save(bench: Workbench, session: Session, material: Material, result: Fitted) -> None:
     folder = bench.model_folder(session.id)
-    result.ensemble.save(folder)
+    result.rewards.save(folder)
     register_artifact(
         bench.run,
         id=session.id,

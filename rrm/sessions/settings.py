@@ -1,12 +1,11 @@
 """What people choose when they start a session that fits a reward model, and whether there is enough to fit it to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
 
-from pydantic import Field, Strict, ValidationError
+from pydantic import ValidationError
 
-from rrm.config import Configuration, Feature, Section
+from rrm.config import RewardSection
 from rrm.errors import ConfigurationError, RunError
 from rrm.people.exclusions import left_out
 from rrm.sessions.launching import launch
@@ -37,35 +36,20 @@ class Judged:
     """The last round that has any."""
 
 
-class RewardModelSettings(Section):
-    """What can be chosen for a session that fits a reward model."""
+def checked_settings(settings: Mapping[str, object]) -> RewardSection:
+    """Settings that came from a page or the store; what they leave out has its default.
 
-    members: int = Field(ge=1, le=64, description="Members of the ensemble; their disagreement is the uncertainty.")
-    features: Annotated[tuple[Feature, ...], Strict(False)] = Field(
-        min_length=1, description="What the members read of a completion."
-    )
-    rater_error: float = Field(ge=0, lt=1, description="Assumed share of answers given by a coin.")
-
-
-def default_settings(config: Configuration) -> RewardModelSettings:
-    """What the run is configured for."""
-    reward = config.reward
-    return RewardModelSettings(members=reward.members, features=reward.features, rater_error=reward.rater_error)
-
-
-def checked_settings(settings: Mapping[str, object]) -> RewardModelSettings:
-    """Settings that came from a page or the store. Raises ConfigurationError, naming what is wrong."""
+    A session can choose whatever a run is configured for. Raises ConfigurationError, naming what is wrong.
+    """
     try:
-        found = RewardModelSettings.model_validate(dict(settings))
+        return RewardSection.model_validate(dict(settings))
     except ValidationError as error:
         first = error.errors()[0]
-        name = " ".join(str(part).replace("_", " ") for part in first["loc"][:1])
-        raise ConfigurationError(
-            f"The setting {name} cannot be used: {first['msg']}, got {first['input']!r}."
-        ) from error
-    if len(set(found.features)) != len(found.features):
-        raise ConfigurationError("Each feature can be chosen once.")
-    return found
+        found = str(first["msg"]).removeprefix("Value error, ")
+        if not first["loc"]:
+            raise ConfigurationError(f"These settings cannot be used: {found}.") from error
+        name = str(first["loc"][0]).replace("_", " ")
+        raise ConfigurationError(f"The setting {name} cannot be used: {found}, got {first['input']!r}.") from error
 
 
 def judged_levels(run: Run) -> dict[int, Judged]:
@@ -128,13 +112,3 @@ def refuse_too_few(judgements: int, *, level: int) -> None:
 
 def _counted(judgements: int) -> str:
     return {0: "no judgements", 1: "1 judgement"}.get(judgements, f"{judgements} judgements")
-
-
-def feature_choices() -> Sequence[tuple[str, str]]:
-    """What the members can read, in words, with the names that the settings have."""
-    return (
-        ("How likely the words are", "likelihood_statistics"),
-        ("What the text says (summed)", "summed_hidden"),
-        ("What the text says (mean)", "mean_hidden"),
-        ("Where the text ends up", "last_hidden"),
-    )

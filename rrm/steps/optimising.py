@@ -1,15 +1,16 @@
 """Optimise: an agent is trained to get the reward and to stay near the base."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 import torch
 
 from agents.rollout import Rollouts
 from agents.training import StepRecord, TrainSettings, train
-from reward_models.ensemble import Ensemble
 from reward_models.estimate import RewardEstimate
 from rrm.config import RewardSection
+from rrm.rewards.conservative import conservative
+from rrm.rewards.models import AbstractRewards
 from rrm.store import ArtifactKind, record_progress, register_artifact, utc_now
 from rrm.tasks.task import Split
 from rrm.workbench import BASE, Workbench, artifact_id
@@ -35,9 +36,10 @@ def optimise(bench: Workbench, *, level: int, round: int, key: str) -> Mapping[s
         first=round * bench.config.sampling.train_documents,
     )
     bench.progress.start("optimise", settings.steps)
+    reward = ConservativeReward(bench.rewards(reward_model), bench.config.reward)
 
     def watch(record: StepRecord) -> None:
-        record_progress(bench.run, key, record.step, asdict(record), now=utc_now())
+        record_progress(bench.run, key, record.step, {**asdict(record), **asdict(reward.last)}, now=utc_now())
         bench.progress.advance()
         bench.progress.note(f"reward {record.reward:+.2f}, KL {record.kl:.2f} nats")
 
@@ -45,7 +47,7 @@ def optimise(bench: Workbench, *, level: int, round: int, key: str) -> Mapping[s
         policy,
         bench.base,
         prompts=[bench.task.prompt(document) for document in found],
-        reward=conservative_reward(bench.ensemble(level, round), bench.config.reward),
+        reward=reward,
         settings=TrainSettings(
             steps=settings.steps,
             prompts_per_step=settings.prompts_per_step,
@@ -83,25 +85,31 @@ def optimise(bench: Workbench, *, level: int, round: int, key: str) -> Mapping[s
     }
 
 
-def conservative_reward(ensemble: Ensemble, settings: RewardSection) -> Callable[[Rollouts], torch.Tensor]:
-    """The one reward that training sees, of shape (sequences,): the members' scores, made conservative."""
+@dataclass(frozen=True)
+class RewardFigures:
+    """How a reward model tells apart what an agent writes in one step."""
 
-    def reward(rollouts: Rollouts) -> torch.Tensor:
-        return conservative(RewardEstimate(ensemble.score_trace(rollouts.reference)), settings)
+    reward_spread: float
+    """Standard deviation of the reward within the completions of a prompt, averaged over prompts: without it there is
+    nothing to learn from (Razin et al. 2025)."""
+    member_spread: float
+    """Mean over the completions of the standard deviation between members."""
 
-    return reward
 
+class ConservativeReward:
+    """The one reward that training sees: the members' scores, made conservative."""
 
-def conservative(estimate: RewardEstimate, settings: RewardSection) -> torch.Tensor:
-    """The setting's number from an estimate, of shape (sequences,)."""
-    match settings.conservative:
-        case "mean":
-            return estimate.mean
-        case "min":
-            return estimate.min
-        case "lower":
-            return estimate.lower(settings.coefficient)
-        case "entropic":
-            return estimate.entropic(settings.coefficient)
-        case "uwo":
-            return estimate.uwo(settings.coefficient)
+    def __init__(self, rewards: AbstractRewards, settings: RewardSection) -> None:
+        """Reward by a reward model."""
+        self._rewards = rewards
+        self._settings = settings
+        self.last = RewardFigures(0.0, 0.0)
+        """Of the last batch."""
+
+    def __call__(self, rollouts: Rollouts) -> torch.Tensor:
+        """One number per sequence."""
+        found = RewardEstimate(self._rewards.scores_of_rollouts(rollouts))
+        reward = conservative(found, self._settings)
+        groups = reward.reshape(-1, rollouts.samples.group)
+        self.last = RewardFigures(float(groups.std(dim=1, correction=0).mean()), float(found.spread.mean()))
+        return reward

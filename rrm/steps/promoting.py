@@ -1,15 +1,17 @@
 """Evaluate and promote: held-out judgements say whether a new agent beats the one before it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from scipy.stats import binomtest
 
-from rrm.steps.fitting import final_judgements
+from rrm.rewards.records import policy_record
+from rrm.steps.fitting import answers_of, final_judgements
 from rrm.steps.reading import completions_by_document
 from rrm.steps.sampling import sample_texts, store_completions
 from rrm.steps.selecting import comparison_of
 from rrm.store import (
+    Judgement,
     Purpose,
     comparison,
     documents,
@@ -80,6 +82,7 @@ def promote(bench: Workbench, *, level: int, round: int, new: str, old: str) -> 
         "low": float(interval.low) if interval else None,
         "high": float(interval.high) if interval else None,
         "beats": verdict,
+        "reward_model": _under_shift(bench, judged, level=level, round=round),
     }
     if bench.config.rounds.promotion == "automatic":
         set_promoted(
@@ -91,6 +94,17 @@ def promote(bench: Workbench, *, level: int, round: int, new: str, old: str) -> 
             now=utc_now(),
         )
     return record
+
+
+def _under_shift(
+    bench: Workbench, judged: Sequence[Judgement], *, level: int, round: int
+) -> Mapping[str, object] | None:
+    """How the round's reward model does on what its own agent wrote, against what it was fitted on."""
+    if not judged:
+        return None
+    rewards = bench.rewards(bench.reward_model(level, round))
+    answers = answers_of(bench, judged, level=level, split=Split.VALIDATION, names=rewards.reads)
+    return policy_record(bench.run, rewards, answers)
 
 
 def promotion_of(bench: Workbench, *, level: int, round: int) -> Mapping[str, object]:

@@ -1,12 +1,9 @@
-"""What the base policy makes of stored completions: the features that reward models read."""
+"""Stored completions as reward models read them."""
 
 from collections.abc import Sequence
 
-import torch
-
-from agents.rollout import trace
-from reward_models.features import extract
-from rrm.store import StoredCompletion, completions, documents
+from rrm.rewards.reading import StoredReading, put_together, read
+from rrm.store import StoredComparison, StoredCompletion, completions, documents
 from rrm.tasks.task import Split
 from rrm.workbench import Workbench
 
@@ -31,14 +28,14 @@ def completions_by_document(
     }
 
 
-def features_of(bench: Workbench, *, level: int, round: int, split: Split) -> dict[str, torch.Tensor]:
-    """Features of every completion of a round by its id, each of shape (features,)."""
+def read_round(bench: Workbench, *, level: int, round: int, split: Split, names: Sequence[str]) -> StoredReading:
+    """Every completion of a round, with these features."""
     written = completions_by_document(bench, level=level, round=round, split=split)
     known = {document.id: document for document in documents(bench.run, level=level, split=split.value)}
     by_size: dict[int, list[str]] = {}
     for identifier, group in written.items():
         by_size.setdefault(len(group), []).append(identifier)
-    features: dict[str, torch.Tensor] = {}
+    parts: list[StoredReading] = []
     # One pass takes documents with equally many completions; a validation document has others than one of a promotion.
     for identifiers in by_size.values():
         prompts = [
@@ -46,11 +43,15 @@ def features_of(bench: Workbench, *, level: int, round: int, split: Split) -> di
             for identifier in identifiers
         ]
         groups = [written[identifier] for identifier in identifiers]
-        rows = features_of_texts(bench, prompts, [[completion.text for completion in group] for group in groups])
-        features |= dict(zip((completion.id for group in groups for completion in group), rows, strict=True))
-    return features
+        ids = [completion.id for group in groups for completion in group]
+        reading = read(bench.base, prompts, [[one.text for one in group] for group in groups], names=names)
+        parts.append(StoredReading({identifier: row for row, identifier in enumerate(ids)}, reading))
+    return put_together(parts)
 
 
-def features_of_texts(bench: Workbench, prompts: Sequence[str], texts: Sequence[Sequence[str]]) -> torch.Tensor:
-    """Features of shape (prompts * texts of each, features), on the CPU; every prompt has an equal number of texts."""
-    return extract(trace(bench.base, prompts, texts), tuple(bench.config.reward.features)).cpu()
+def read_asked(
+    bench: Workbench, asked: Sequence[StoredComparison], *, level: int, split: Split, names: Sequence[str]
+) -> StoredReading:
+    """Every completion of the rounds that comparisons come from, with these features."""
+    rounds = sorted({one.round for one in asked})
+    return put_together([read_round(bench, level=level, round=round, split=split, names=names) for round in rounds])

@@ -7,19 +7,19 @@ from itertools import combinations
 import torch
 
 from reward_models.acquisition import select as choose
+from rrm.rewards.questions import Candidates, likeness, questions
+from rrm.rewards.questions import candidates as scored
 from rrm.steps.planting import plant
-from rrm.steps.reading import completions_by_document, features_of
+from rrm.steps.reading import completions_by_document, read_round
 from rrm.store import Purpose, StoredComparison, StoredCompletion, StoredDocument, documents, put_comparisons
 from rrm.tasks.task import Split
 from rrm.workbench import Workbench
 
-RANDOM_SHARE = 0.2
-"""Comparisons that are always drawn at random, so that the gain of choosing is measured instead of believed."""
-
 
 def select(bench: Workbench, *, level: int, round: int) -> Mapping[str, object]:
-    """Choose training comparisons by the spread of the last reward model's members, validation ones uniformly.
+    """Choose training comparisons by the level's last reward model, as configured; validation ones uniformly.
 
+    A share of the training ones is drawn uniformly too, so that the gain of choosing is measured instead of believed.
     Without a reward model at this level everything is drawn at random. Pairs of equal texts are never asked. Where
     people judge, planted comparisons come on top.
     """
@@ -31,8 +31,8 @@ def select(bench: Workbench, *, level: int, round: int) -> Mapping[str, object]:
         (Split.VALIDATION, Purpose.VALIDATION, judging.validation_judgements),
     ):
         candidates = _candidates(bench, split=split, level=level, round=round)
-        by_spread = purpose is Purpose.TRAIN and round > 0
-        chosen = _choose(bench, candidates, level=level, round=round, count=count, purpose=purpose, by_spread=by_spread)
+        by_model = purpose is Purpose.TRAIN and round > 0
+        chosen = _choose(bench, candidates, level=level, round=round, count=count, purpose=purpose, by_model=by_model)
         put_comparisons(bench.run, chosen)
         counts[purpose.value] = len(chosen)
         asked += len(chosen)
@@ -105,20 +105,16 @@ def _choose(
     round: int,
     count: int,
     purpose: Purpose,
-    by_spread: bool,
+    by_model: bool,
 ) -> list[StoredComparison]:
-    if by_spread:
-        scores_first, scores_second = _scores(bench, candidates, level=level, round=round)
+    generator = bench.generator("select", level, round, purpose)
+    wanted = min(count, len(candidates))
+    if by_model:
+        known = _scored(bench, candidates, level=level, round=round)
+        selected = questions(known, count=wanted, settings=bench.config.reward, generator=generator)
     else:
-        scores_first = scores_second = torch.zeros(1, len(candidates))
-    selected = choose(
-        scores_first,
-        scores_second,
-        count=min(count, len(candidates)),
-        method="spread" if by_spread else "random",
-        random_share=RANDOM_SHARE,
-        generator=bench.generator("select", level, round, purpose),
-    )
+        none = torch.zeros(1, len(candidates))
+        selected = choose(none, none, count=wanted, method="random", random_share=1.0, generator=generator)
     return [
         comparison_of(
             bench,
@@ -133,11 +129,12 @@ def _choose(
     ]
 
 
-def _scores(
-    bench: Workbench, candidates: list[Candidate], *, level: int, round: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    ensemble = bench.ensemble(level, round - 1)
-    features = features_of(bench, level=level, round=round, split=Split.TRAIN)
-    first = torch.stack([features[one.id] for _, one, _ in candidates])
-    second = torch.stack([features[other.id] for _, _, other in candidates])
-    return ensemble.scores(first), ensemble.scores(second)
+def _scored(bench: Workbench, candidates: list[Candidate], *, level: int, round: int) -> Candidates:
+    """What the reward model of the round before says of the candidates."""
+    settings = bench.config.reward
+    rewards = bench.rewards(bench.reward_model(level, round - 1))
+    names = tuple(dict.fromkeys((*rewards.reads, *likeness(settings))))
+    reading = read_round(bench, level=level, round=round, split=Split.TRAIN, names=names)
+    first = reading.of([one.id for _, one, _ in candidates])
+    second = reading.of([other.id for _, _, other in candidates])
+    return scored(rewards, first, second, settings=settings)

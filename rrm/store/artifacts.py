@@ -111,6 +111,13 @@ def artifact(run: Run, artifact_id: str) -> Artifact:
     return to_record(Artifact, one(found, "artifact", artifact_id))
 
 
+def comparisons_fitted_to(run: Run, artifact_id: str) -> frozenset[str]:
+    """The ids of the comparisons whose answers, or answers that were changed since, an artifact was fitted to."""
+    query = """SELECT DISTINCT comparison_id FROM artifact_judgements JOIN judgements ON judgements.id = judgement_id
+        WHERE artifact_id = ?"""
+    return frozenset(str(row["comparison_id"]) for row in rows(run.database, query, (artifact_id,)))
+
+
 def stale_judgements(run: Run, artifact_id: str) -> int:
     """How many of the judgements that an artifact was fitted to have been changed or taken back since."""
     query = """SELECT count(*) AS number FROM artifact_judgements

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rrm.store.records import Purpose, StoredComparison
 from rrm.store.run import Run, set_value
 from rrm.store.times import timestamp
-from rrm.store.transaction import execute, rows, translated
+from rrm.store.transaction import execute, rows, rows_in, translated
 
 _ORDERED_AT = "ordered_at"
 
@@ -86,10 +86,14 @@ def last_place(run: Run, rater_id: str) -> tuple[int, int, float, str] | None:
 
 def asked_because(run: Run, comparison_id: str) -> str:
     """Why a comparison is asked where it is: the reason of its last reordering, or of its selection."""
-    query = """SELECT coalesce(waiting.reason, comparisons.reason) AS reason
-        FROM comparisons LEFT JOIN waiting ON comparison_id = comparisons.id WHERE comparisons.id = ?"""
-    found = rows(run.database, query, (comparison_id,))
-    return str(found[0]["reason"]) if found else ""
+    return reasons(run, [comparison_id]).get(comparison_id, "")
+
+
+def reasons(run: Run, comparison_ids: Sequence[str]) -> dict[str, str]:
+    """Why comparisons are asked where they are, by id."""
+    query = """SELECT comparisons.id, coalesce(waiting.reason, comparisons.reason) AS reason
+        FROM comparisons LEFT JOIN waiting ON comparison_id = comparisons.id WHERE comparisons.id IN ({})"""
+    return {str(row["id"]): str(row["reason"]) for row in rows_in(run.database, query, comparison_ids)}
 
 
 def missing_answers(run: Run, *, level: int, round: int, purposes: Sequence[Purpose]) -> int:

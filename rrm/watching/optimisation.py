@@ -6,6 +6,7 @@ from math import sqrt
 
 from rrm.store.run import Run
 from rrm.store.steps import progress, step_key, step_result, steps
+from rrm.watching.fits import number
 from rrm.watching.shares import Share
 
 
@@ -18,6 +19,10 @@ class Moment:
     """The (conservative) reward: a stand-in for what people would say."""
     kl: float
     """KL(agent || base) of a brief in nats."""
+    reward_spread: float | None = None
+    """Deviation of the reward between the briefs of one document; None where it was not measured."""
+    member_spread: float | None = None
+    """Deviation of a brief's score between the members; None where it was not measured."""
 
     @property
     def distance(self) -> float:
@@ -59,7 +64,13 @@ def optimisations(run: Run) -> list[Optimisation]:
 def moments(run: Run, *, level: int, round: int, after: int = -1) -> tuple[Moment, ...]:
     """The steps of a training so far that come after a step."""
     return tuple(
-        Moment(point.position, _number(point.record, "reward") or 0.0, _number(point.record, "kl") or 0.0)
+        Moment(
+            point.position,
+            number(point.record, "reward") or 0.0,
+            number(point.record, "kl") or 0.0,
+            number(point.record, "reward_spread"),
+            number(point.record, "member_spread"),
+        )
         for point in progress(run, step_key(level=level, round=round, name="optimise"), after=after)
     )
 
@@ -83,7 +94,7 @@ def _optimisation(run: Run, level: int, round: int, *, finished: bool) -> Optimi
 
 def win_rate(record: Mapping[str, object]) -> Share | None:
     """The share that a promotion was decided by, as its record has it; None without judgements."""
-    value, low, high = (_number(record, name) for name in ("win_rate", "low", "high"))
+    value, low, high = (number(record, name) for name in ("win_rate", "low", "high"))
     judgements = record.get("judgements")
     if value is None or low is None or high is None or not isinstance(judgements, int):
         return None
@@ -93,10 +104,5 @@ def win_rate(record: Mapping[str, object]) -> Share | None:
 def _worth(found: object) -> Worth | None:
     if not isinstance(found, Mapping):
         return None
-    gold, kl = _number(found, "gold"), _number(found, "kl")
+    gold, kl = number(found, "gold"), number(found, "kl")
     return None if gold is None or kl is None else Worth(gold, kl)
-
-
-def _number(record: Mapping[str, object], name: str) -> float | None:
-    value = record.get(name)
-    return float(value) if isinstance(value, int | float) else None

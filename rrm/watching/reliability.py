@@ -5,10 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rrm.store.canonical import read_object
 from rrm.store.run import Run
-from rrm.store.steps import steps
-from rrm.store.transaction import rows
+from rrm.watching.fits import Fit, fits
 from rrm.watching.shares import Share, share
 
 BINS = 10
@@ -46,17 +44,7 @@ class Reliability:
 
 def reliabilities(run: Run) -> list[Reliability]:
     """Every reward model of the run whose predictions are stored, those of rounds first, in the order of fitting."""
-    found = [
-        _reliability(f"Level {step.level}, round {step.round}", step.level, step.round, step.result)
-        for step in steps(run)
-        if step.name == "fit" and step.result is not None
-    ]
-    for row in rows(
-        run.database, "SELECT * FROM sessions WHERE kind = 'reward_model' AND result IS NOT NULL ORDER BY position"
-    ):
-        name, result = f"Session {row['position']}", read_object(str(row["result"]))
-        found.append(_reliability(name, int(row["level"] or 0), int(row["round"] or 0), result))
-    return [one for one in found if one.bins]
+    return [one for one in map(_reliability, fits(run)) if one.bins]
 
 
 def bins_of(predictions: Sequence[Sequence[float]]) -> tuple[Bin, ...]:
@@ -79,14 +67,14 @@ def bins_of(predictions: Sequence[Sequence[float]]) -> tuple[Bin, ...]:
     return tuple(Bin(float(p), answered) for p, answered in zip(predicted, shares, strict=True) if answered is not None)
 
 
-def _reliability(name: str, level: int, round: int, result: Mapping[str, object]) -> Reliability:
-    held_out, predictions = result.get("held_out"), result.get("held_out_predictions")
+def _reliability(fit: Fit) -> Reliability:
+    held_out, predictions = fit.result.get("held_out"), fit.result.get("held_out_predictions")
     figures = held_out if isinstance(held_out, Mapping) else {}
     pairs = predictions if isinstance(predictions, list) else []
     return Reliability(
-        name=name,
-        level=level,
-        round=round,
+        name=fit.name,
+        level=fit.level,
+        round=fit.round,
         judgements=len(pairs),
         accuracy=figures.get("accuracy"),
         ece=figures.get("ece"),

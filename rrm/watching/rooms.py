@@ -3,15 +3,20 @@
 from rrm.store.run import Run
 from rrm.tasks.task import AbstractTask
 from rrm.watching.accuracy import label_accuracy
+from rrm.watching.choosing import choosings
 from rrm.watching.consistency import consistency
 from rrm.watching.cost import cost
 from rrm.watching.depth import error_by_depth
+from rrm.watching.fits import fits
+from rrm.watching.honesty import honesty_of
 from rrm.watching.optimisation import optimisations
 from rrm.watching.pace import pace
 from rrm.watching.reliability import reliabilities
 from rrm.watching.room import Room
 from rrm.watching.rooms_of_judging import accuracy_room, agreement_room, cost_room, depth_room, pace_room
+from rrm.watching.rooms_of_rewards import choosing_room, honesty_room, shift_room
 from rrm.watching.rooms_of_training import calibration_room, optimisation_room
+from rrm.watching.shift import shifted
 
 
 def judging_rooms(run: Run, task: AbstractTask) -> tuple[Room, ...]:
@@ -29,11 +34,18 @@ def judging_rooms(run: Run, task: AbstractTask) -> tuple[Room, ...]:
 def training_rooms(run: Run, *, reward_model: str | None = None) -> tuple[Room, ...]:
     """What reward models and agents learned.
 
-    `reward_model` names the one whose calibration is shown; without it, or where it is unknown, the last one's is.
+    `reward_model` names the one whose calibration and honesty are shown; without it, or where it is unknown, the last.
     """
-    fitted = reliabilities(run)
+    found, fitted, trainings = fits(run), reliabilities(run), optimisations(run)
     chosen = next((one for one in fitted if one.name == reward_model), fitted[-1] if fitted else None)
-    return (calibration_room(chosen), optimisation_room(optimisations(run)))
+    fit = next((one for one in found if chosen is not None and one.name == chosen.name), None)
+    return (
+        calibration_room(chosen),
+        honesty_room(honesty_of(fit) if fit is not None else None),
+        shift_room(shifted(run, found), trainings),
+        choosing_room(choosings(found)),
+        optimisation_room(trainings),
+    )
 
 
 def reward_model_names(run: Run) -> list[str]:

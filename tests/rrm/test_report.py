@@ -74,7 +74,7 @@ def test_the_names_that_programs_read(copied: Path) -> None:
         assert set(level["policy"]) == {"base", "agent"}
         assert all(set(one) == {"gold", "invented", "kl"} for one in level["policy"].values())
         assert set(level["reward_model"]) == {"accuracy", "ece", "spread_error_spearman", "gold_accuracy"}
-        assert set(promotion) == {"new", "old", "judgements", "win_rate", "low", "high", "beats"}
+        assert set(promotion) == {"new", "old", "judgements", "win_rate", "low", "high", "beats", "reward_model"}
         assert (promotion["new"], promotion["old"]) == (f"agent-{place}-0", "base")
     rows = written.table()
     assert len(rows) == 2

@@ -1,5 +1,6 @@
 """Which reward model is current, and the order in which people are asked by it."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -20,6 +21,7 @@ from rrm.sessions.current import (
     current_model,
     make_current,
     predictions_file,
+    predictions_of,
     written_predictions,
 )
 from rrm.sessions.plan import write_whole
@@ -41,7 +43,7 @@ from rrm.store import (
     utc_now,
 )
 from rrm.store.transaction import rows
-from rrm.store.waiting import asked_because
+from rrm.store.waiting import asked_because, reasons
 from rrm.tasks.shiftlog.task import Shiftlog
 from tests.ui.page.filled_runs import people_run
 
@@ -116,6 +118,32 @@ def test_what_was_judged_keeps_its_place(run: Run) -> None:
     before = places(run, "train")[leased.comparison.id]
     assert make_current(run, finished_session(run, spreads_of(run)), by="local", now=utc_now()) == 47
     assert places(run, "train")[leased.comparison.id] == before
+
+
+def test_what_waits_is_asked_in_the_order_that_the_session_left(run: Run) -> None:
+    waits = list(places(run, "train"))
+    wanted = sorted(waits, key=lambda identifier: identifier[::-1])
+    made = finished_session(run, dict.fromkeys(waits, 0.1))
+    # The last two began to wait after the session had ended, and are asked behind the others.
+    kept = [
+        Prediction(one, None, 0.6, None, 0.1, place, "bald" if place % 2 else "random")
+        for place, one in enumerate(wanted[:-2])
+    ]
+    late = [Prediction(one, None, 0.6, None, 0.1) for one in wanted[-2:]]
+    write_whole(predictions_file(run.folder, made), written_predictions([*late, *kept]))
+    make_current(run, made, by="local", now=utc_now())
+    after = places(run, "train")
+    order = sorted(after, key=lambda identifier: after[identifier])
+    assert order[:-2] == wanted[:-2] and set(order[-2:]) == set(wanted[-2:])
+    assert [asked_because(run, one) for one in order[:4]] == ["random", "bald", "random", "bald"]
+    assert reasons(run, order[:2]) == {order[0]: "random", order[1]: "bald"}
+
+
+def test_predictions_of_an_older_session_are_read(run: Run) -> None:
+    made = finished_session(run, {})
+    stored = {"comparison_id": "c", "before": None, "after": 0.6, "spread_before": None, "spread": 0.1}
+    write_whole(predictions_file(run.folder, made), json.dumps([stored]).encode())
+    assert predictions_of(run, made) == [Prediction("c", None, 0.6, None, 0.1, None, None)]
 
 
 def test_a_random_share_is_in_every_beginning() -> None:

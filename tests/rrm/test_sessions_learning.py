@@ -8,30 +8,29 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from reward_models.ensemble import Ensemble
 from rrm.errors import ConfigurationError, RunError
 from rrm.judging.queue import answer, draw_any
 from rrm.opening import open_workbench
+from rrm.rewards.held_out import held_out_figures
+from rrm.rewards.reading import read
 from rrm.rounds import STEPS
 from rrm.run_folder import open_run_folder
 from rrm.sessions import Session, SessionKind, SessionStatus, create_session, session_points, sessions
 from rrm.sessions.changes import Changes
 from rrm.sessions.current import current_model, make_current, predictions_of
 from rrm.sessions.learning import shares
-from rrm.sessions.reading import read_features
+from rrm.sessions.reading import read_completions
 from rrm.sessions.reward_model import work_on_reward_model
 from rrm.sessions.round import round_settings
 from rrm.sessions.settings import (
     Judged,
     checked_settings,
-    default_settings,
     judged_levels,
     start_reward_model,
     suggested_level,
 )
 from rrm.sessions.store import end_session
-from rrm.steps.fitting import final_judgements, held_out_figures
-from rrm.steps.reading import features_of_texts
+from rrm.steps.fitting import final_judgements
 from rrm.store import (
     Choice,
     Purpose,
@@ -115,9 +114,8 @@ def test_the_second_session_is_measured_against_the_one_that_was_current(folder:
 
 def test_a_certain_prediction_that_was_wrong_has_a_loss_that_can_be_stored() -> None:
     """Few judgements can make a model so sure that its probability rounds to 1."""
-    certain = Ensemble(torch.full((2, 1), 100.0), torch.zeros(1), torch.ones(1), 1.0, ("length",))
-    first, second = torch.ones(2, 1), torch.zeros(2, 1)
-    figures = held_out_figures(certain, (first, second, torch.tensor([0.0, 1.0], dtype=torch.float64)))
+    certain = torch.full((2, 2), 100.0, dtype=torch.float64)
+    figures = held_out_figures(certain, torch.tensor([0.0, 1.0], dtype=torch.float64))
     assert figures["nll"] == pytest.approx(50.0)
     assert '"accuracy":0.5' in canonical_json(figures)
 
@@ -126,7 +124,7 @@ def test_the_held_out_figures_are_those_of_the_saved_model(folder: Path) -> None
     with open_workbench(folder) as bench:
         judge(bench.run, 120)
         made, told = done(bench)
-        ensemble = Ensemble.load(folder / artifact(bench.run, made.id).folder)
+        rewards = bench.rewards(artifact(bench.run, made.id))
         right = 0.0
         held_out = final_judgements(bench, level=0, last_round=0, purpose=Purpose.VALIDATION)
         for one in held_out:
@@ -134,7 +132,7 @@ def test_the_held_out_figures_are_those_of_the_saved_model(folder: Path) -> None
             texts = [
                 completion(bench.run, side).text for side in (asked.first_completion_id, asked.second_completion_id)
             ]
-            scores = ensemble.scores(features_of_texts(bench, [asked.prompt], [texts])).mean(dim=0)
+            scores = rewards.scores(read(bench.base, [asked.prompt], [texts], names=rewards.reads)).mean(dim=0)
             if one.choice is Choice.TIE:
                 right += 0.5
             else:
@@ -173,20 +171,20 @@ def test_what_was_read_is_not_read_again_and_what_was_cut_off_is(folder: Path, t
     with open_workbench(folder) as bench:
         wanted, names = comparisons(bench.run), ("likelihood_statistics",)
         parts = tmp_path / "parts"
-        read = read_features(bench, wanted, names=names, folder=parts)
+        read = read_completions(bench, wanted, names=names, folder=parts).reading
         part = parts / "00000"
         whole = part.read_bytes()
         stored = load(whole)
         part.write_bytes(save({name: torch.zeros_like(values) for name, values in stored.items()}))
-        assert float(read_features(bench, wanted, names=names, folder=parts).kinds[names[0]].abs().sum()) == 0.0
+        again = read_completions(bench, wanted, names=names, folder=parts).reading
+        assert float(again.features[names[0]].abs().sum()) == 0.0
         part.write_bytes(whole[:100])
-        assert torch.equal(
-            read_features(bench, wanted, names=names, folder=parts).kinds[names[0]], read.kinds[names[0]]
-        )
+        again = read_completions(bench, wanted, names=names, folder=parts).reading
+        assert torch.equal(again.features[names[0]], read.features[names[0]])
         assert part.read_bytes() == whole
         # Other features are not in it.
-        both = read_features(bench, wanted, names=(*names, "mean_hidden"), folder=parts)
-        assert torch.equal(both.kinds[names[0]], read.kinds[names[0]])
+        both = read_completions(bench, wanted, names=(*names, "mean_hidden"), folder=parts).reading
+        assert torch.equal(both.features[names[0]], read.features[names[0]])
 
 
 def test_equal_judgements_and_settings_give_an_equal_model(folder: Path) -> None:
@@ -213,7 +211,11 @@ def test_too_few_judgements_are_refused_in_words(folder: Path) -> None:
         ({"members": 0}, "The setting members cannot be used"),
         ({"features": []}, "The setting features cannot be used"),
         ({"features": ["smell"]}, "The setting features cannot be used"),
-        ({"features": ["last_hidden", "last_hidden"]}, "Each feature can be chosen once"),
+        ({"features": ["last_hidden", "last_hidden"]}, "The setting features cannot be used: name each feature once"),
+        ({"kind": "forest"}, "The setting kind cannot be used"),
+        ({"random_share": 0.0}, "The setting random share cannot be used"),
+        ({"conservative": "entropic", "coefficient": 0.0}, "These settings cannot be used: 'entropic' divides"),
+        ({"acquisition": "double_thompson", "members": 1}, "These settings cannot be used: .* at least two"),
         ({"rater_error": 1.0}, "The setting rater error cannot be used"),
         ({"colour": "red"}, "The setting colour cannot be used"),
     ],
@@ -223,15 +225,13 @@ def test_settings_that_cannot_be_used_are_named(wrong: dict[str, object], messag
         checked_settings({**SETTINGS, **wrong})
 
 
-def test_the_defaults_are_those_of_the_run(folder: Path) -> None:
+def test_what_an_older_session_did_not_choose_is_as_it_was_then(folder: Path) -> None:
+    """Sessions of before had members, features and a rater error only: heads, asked by spread, a fifth at random."""
+    chosen = checked_settings(SETTINGS)
+    assert (chosen.kind, chosen.acquisition, chosen.random_share, chosen.diversity) == ("heads", "spread", 0.2, 0.0)
+    assert (chosen.members, chosen.features) == (3, ("likelihood_statistics", "summed_hidden"))
     with open_run_folder(folder) as opened:
-        reward = opened.config.reward
-        chosen = default_settings(opened.config)
-        assert (chosen.members, chosen.features, chosen.rater_error) == (
-            reward.members,
-            reward.features,
-            reward.rater_error,
-        )
+        assert checked_settings(opened.config.reward.model_dump(mode="json")) == opened.config.reward
 
 
 def test_settings_of_a_round_are_checked() -> None:

@@ -67,9 +67,10 @@ def score(
 ) -> None:
     """Score briefs of your own text by the reward model of a level; higher is better.
 
-    Scores of one document compare with each other: a difference of d means that a rater prefers the higher one with
-    probability 1 / (1 + exp(-d)). `spread` is how far the members of the ensemble disagree, `conservative` is the
-    reward that agents are trained on.
+    That is the model of the session that was made current in the page, else the last that a round fitted. Scores of one
+    document compare with each other: a difference of d means that a rater prefers the higher one with probability
+    1 / (1 + exp(-d)). `spread` is how far the members of the ensemble disagree, `conservative` is the reward that
+    agents are trained on, or that the session chose.
     """
     from rrm.own_text import score as rate
 

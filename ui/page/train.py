@@ -13,16 +13,15 @@ from markupsafe import Markup
 
 from reward_models.errors import RrmError
 from rrm.people.accounts import require_lead
+from rrm.sessions.choices import settings_in_words
 from rrm.sessions.current import make_current
 from rrm.sessions.curve_figure import curve_pictures
 from rrm.sessions.launching import launch
-from rrm.sessions.overview import Detail, Overview, SessionRow, detail, overview, settings_in_words, side_by_side
+from rrm.sessions.overview import Detail, Overview, SessionRow, detail, overview, side_by_side
 from rrm.sessions.records import SessionState
 from rrm.sessions.settings import (
     FEWEST_JUDGEMENTS,
     Judged,
-    default_settings,
-    feature_choices,
     judged_levels,
     start_reward_model,
     suggested_level,
@@ -31,6 +30,7 @@ from rrm.sessions.store import request_stop
 from rrm.store import utc_now
 from ui.page.context import Page
 from ui.page.rendering import render
+from ui.page.train_form import Form
 
 EVERY = 2.0
 """Seconds between two looks at the store while the tab is seen."""
@@ -62,19 +62,11 @@ class Room:
         """Lay the controls out; what they show comes with the first look."""
         self.page = page
         found = overview(page.run)
-        settings = default_settings(page.config)
         gr.HTML(render("train.html", {}), padding=False)
         self.notice = gr.HTML(padding=False)
         levels = [(f"Level {level}", level) for level in range(page.config.run.levels)]
         self.level = gr.Radio(levels, value=0, label="Level")
-        with gr.Accordion("Settings", open=False):
-            self.members = gr.Number(settings.members, precision=0, label="Members of the ensemble, 1 to 64")
-            self.features = gr.CheckboxGroup(
-                list(feature_choices()), value=list(settings.features), label="What they read of a text"
-            )
-            self.rater_error = gr.Number(
-                100 * settings.rater_error, label="Answers that are taken to be careless, in 100"
-            )
+        self.form = Form(page.config.reward)
         with gr.Row():
             self.start = gr.Button("Start a session", variant="primary", scale=0, min_width=180)
         self.problem = gr.HTML(padding=False)
@@ -99,8 +91,9 @@ class Room:
         # What went wrong stays until the next thing is done; a look does not wipe it away.
         told = [*shown, self.problem]
         chosen = [self.chosen, self.other]
-        settings = [self.level, self.members, self.features, self.rater_error]
+        settings = [self.level, *self.form.controls.values()]
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+        self.form.connect()
         blocks.load(self.on_visit, None, told, **quiet)
         gr.Timer(EVERY).tick(self.on_look, [*chosen, self.seen], shown, **quiet)
         self.chosen.input(self.on_look, [*chosen, self.seen], shown, **quiet)
@@ -122,11 +115,10 @@ class Room:
         skipped: Outputs = gr.skip()
         return skipped if shown[self.seen] == seen else shown
 
-    def on_start(
-        self, level: int, members: int | None, features: list[str], rater_error: float | None, request: gr.Request
-    ) -> Outputs:
+    # The request comes first: Gradio puts it where its name stands, and behind it there may be any number of settings.
+    def on_start(self, request: gr.Request, level: int, *filled_in: Any) -> Outputs:
         """Start a session and show it."""
-        settings = {"members": members, "features": features, "rater_error": rater_error and rater_error / 100}
+        settings = self.form.settings(filled_in)
         person = self.page.person(request)
         chosen, problem = None, ""
         try:
@@ -236,7 +228,7 @@ def render_session(whole: Detail) -> str:
         "train_session.html",
         {
             "detail": whole,
-            "settings": settings_in_words(whole.row.session.settings),
+            "settings": settings_in_words(whole.row.settings),
             "pictures": [Markup(one) for one in curve_pictures(whole.points)] if len(whole.points) > 1 else [],
             "pills": PILLS,
             "words": WORDS,

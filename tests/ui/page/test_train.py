@@ -12,6 +12,7 @@ import fastapi
 import gradio as gr
 import pytest
 
+from rrm.errors import ConfigurationError
 from rrm.people.accounts import Role, add_account
 from rrm.people.sign_ins import sign_in
 from rrm.run_folder import RunFolder, open_run_folder
@@ -29,6 +30,7 @@ from rrm.sessions import (
 from rrm.sessions.changes import FlipText
 from rrm.sessions.current import current_model
 from rrm.sessions.overview import Detail, SessionRow
+from rrm.sessions.settings import checked_settings
 from rrm.store import Run, utc_now
 from rrm.store.waiting import asked_because
 from tests.rrm.session_runs import SETTINGS, ended, killed, until
@@ -39,8 +41,10 @@ from tests.ui.page.filled_runs import people_run
 from ui.page.context import Page
 from ui.page.door import cookie_name
 from ui.page.train import Room, render_session
+from ui.page.train_form import shown_for
 
 START = "Start a session"
+IDLE_FOR_WHOLE_MODELS = ("features", "lora_rank", "lora_layers")
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +74,11 @@ def room_of(opened: RunFolder) -> tuple[Page, Room]:
     # In a thread of its own, because the browser of other tests keeps a loop running in this one.
     with ThreadPoolExecutor(1) as pool:
         return page, pool.submit(lambda: asyncio.run(furnish())).result()
+
+
+def filled_in(room: Room, **changed: object) -> list[object]:
+    """What the form sends: its defaults, and what somebody changed."""
+    return [changed.get(name, control.value) for name, control in room.form.controls.items()]
 
 
 def heading(page: Any, text: str) -> Any:
@@ -173,9 +182,59 @@ def test_what_cannot_be_done_is_said_and_what_was_typed_is_kept(served: Served, 
         request_stop(run, stopped.id, now=utc_now())
         page.get_by_label("Level 0: 48 judgements").check()
         page.get_by_role("button", name=START).click()
-        page.get_by_text("Level 0; 7 members").wait_for()
+        page.get_by_text("Level 0; 7 heads").wait_for()
         assert page.get_by_role("alert").count() == 0
         assert ended(run, "session-2")[0] is SessionState.FINISHED
+
+
+def test_the_form_shows_what_matters_for_what_is_chosen(served: Served, browser: Any) -> None:
+    for width in (1280, 400):
+        with open_page(browser, served, "/train", viewport={"width": width, "height": 900}) as watched:
+            page = watched.page
+            page.get_by_role("button", name="Settings").click()
+            page.get_by_text("What heads read of a text").wait_for()
+            page.get_by_text("How cautious: c").wait_for()
+            page.get_by_role("button", name="Rarely changed").click()
+            page.get_by_label("Questions that are drawn at random").wait_for()
+            assert page.get_by_label("Rank of the adapters").count() == 0
+            page.get_by_label("LoRA adapters on the base model").check()
+            page.get_by_label("Rank of the adapters").wait_for()
+            page.get_by_text("What heads read of a text").wait_for(state="detached")
+            page.get_by_label("The reward that its members make").click()
+            page.get_by_role("option", name="Lowest of the members").click()
+            page.get_by_text("How cautious: c").wait_for(state="detached")
+            assert serious_findings(page) == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(
+    ("chosen", "hidden"),
+    [
+        (("heads", "lower", "spread", 0.0), {"lora_rank", "lora_layers", "epochs"}),
+        (
+            ("full", "min", "random", None),
+            {"features", "coefficient", "random_share", "diversity"} | {"lora_rank", "lora_layers"},
+        ),
+        (("lora", "uwo", "bald", 0.5), set()),
+    ],
+)
+def test_a_choice_that_another_makes_idle_is_not_shown(chosen: tuple[Any, ...], hidden: set[str]) -> None:
+    assert {name for name, shown in shown_for(*chosen).items() if not shown} == hidden
+
+
+def test_what_is_filled_in_becomes_the_session_s_settings(tmp_path: Path) -> None:
+    with open_run_folder(people_run(tmp_path / "run", comparisons=5, more=["reward.rater_error=0.07"])) as opened:
+        _, room = room_of(opened)
+        # Left alone, the form says what the run is configured for.
+        assert checked_settings(room.form.settings(tuple(filled_in(room)))) == opened.config.reward
+        changed = {"kind": "lora", "features": [], "rater_error": 20, "lora_layers": 100, "conservative": "min"}
+        found = checked_settings(room.form.settings(tuple(filled_in(room, **changed))))
+        assert (found.kind, found.features) == ("lora", opened.config.reward.features)
+        assert (found.rater_error, found.lora_layers, found.conservative) == (0.2, 1.0, "min")
+        with pytest.raises(ConfigurationError, match="The setting features"):
+            checked_settings(room.form.settings(tuple(filled_in(room, features=[]))))
+        with pytest.raises(ConfigurationError, match="The setting rater error"):
+            checked_settings(room.form.settings(tuple(filled_in(room, rater_error=None))))
 
 
 def test_a_rater_sees_all_and_changes_nothing(tmp_path: Path) -> None:
@@ -190,7 +249,7 @@ def test_a_rater_sees_all_and_changes_nothing(tmp_path: Path) -> None:
         assert "for leads" in seen[room.notice]
         assert seen[room.start]["interactive"] is False
         for refused in (
-            room.on_start(0, 3, list(SETTINGS["features"]), 10.0, asking),  # type: ignore[call-overload]
+            room.on_start(asking, 0, *filled_in(room)),
             room.on_stop(None, "", asking),
             room.on_resume(None, "", asking),
             room.on_make_current(None, "", asking),
@@ -198,7 +257,7 @@ def test_a_rater_sees_all_and_changes_nothing(tmp_path: Path) -> None:
             assert "only a lead may" in refused[room.problem]
         assert sessions(run) == []
         assert "for leads" not in room.on_visit(leading)[room.notice]
-        begun = room.on_start(0, 3, list(SETTINGS["features"]), 10.0, leading)  # type: ignore[call-overload]
+        begun = room.on_start(leading, 0, *filled_in(room, members=3))
         assert "Session 1" in begun[room.session]
         assert ended(run, "session-1")[1].started_by == lead.rater_id
         # The rater sees what came of it, and no button that would change anything.
