@@ -41,6 +41,7 @@ SETTINGS = (
     "judging.validation_judgements=60",
     "judging.promotion_judgements=60",
     "judging.raters_per_comparison=2",
+    "reward.acquisition=spread",
     "agent.steps=40",
 )
 IN_THE_DOCUMENTATION = ("label", "label-aids", "train", "rounds", "watch", "people")

@@ -10,6 +10,10 @@ gain over random is measured rather than believed. The rest is chosen by what th
   favourite among many completions; on a list of given pairs that is the pair that best tells the two apart).
 
 With `features`, a batch can be kept diverse; see `reward_models.diversity`.
+
+Choosing can do harm. Linear members disagree most where a feature is extreme, so that heavy-tailed features fill the
+batch with outliers, and what is learned there serves typical comparisons badly. `benchmarks/label_savings.py` shows
+where choosing gains and where it loses; the random share of a run shows it for one's own data.
 """
 
 import math

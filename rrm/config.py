@@ -139,7 +139,7 @@ class RewardSection(Section):
         default=0.5, ge=0, description="The c of lower, the b of entropic, the lambda of uwo; mean and min have none."
     )
     acquisition: Acquisition = Field(
-        default="spread",
+        default="random",
         description="What is asked once there is a reward model: what its members disagree about (spread), expect to "
         "learn from (bald), or choose differently when drawn (double_thompson); or random.",
     )

@@ -18,6 +18,9 @@ from rrm.store.transaction import rows
 FEWEST_JUDGEMENTS = 8
 """Judgements without which there is nothing to learn from: fewer do not even fill the folds of a cross-validation."""
 
+_FORMER = {"acquisition": "spread"}
+"""What all sessions did before it could be chosen, where the default of today is another."""
+
 # What `rrm.judging.final` says, short of adjudications, and without reading a text.
 _JUDGED = """
     SELECT level, rater_id, max(round) AS last_round, count(*) AS judgements
@@ -37,12 +40,12 @@ class Judged:
 
 
 def checked_settings(settings: Mapping[str, object]) -> RewardSection:
-    """Settings that came from a page or the store; what they leave out has its default.
+    """Settings that came from a page or the store; what they leave out has its default, or is as it used to be.
 
     A session can choose whatever a run is configured for. Raises ConfigurationError, naming what is wrong.
     """
     try:
-        return RewardSection.model_validate(dict(settings))
+        return RewardSection.model_validate({**_FORMER, **settings})
     except ValidationError as error:
         first = error.errors()[0]
         found = str(first["msg"]).removeprefix("Value error, ")

@@ -16,6 +16,7 @@ SMALL = (
     "judging.validation_judgements=12",
     "judging.promotion_judgements=8",
     "reward.members=2",
+    "reward.acquisition=spread",
     "agent.steps=4",
     "agent.prompts_per_step=2",
     "agent.group=3",

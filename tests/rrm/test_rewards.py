@@ -262,7 +262,7 @@ def test_every_block_of_questions_has_its_random_share(acquisition: str) -> None
 
 
 def test_what_members_disagree_about_comes_first() -> None:
-    found, settings = drawn_candidates(60), RewardSection()
+    found, settings = drawn_candidates(60), RewardSection(acquisition="spread")
     order = in_order(found, settings=settings, generator=torch.Generator().manual_seed(0))
     spread = torch.sigmoid(found.scores_first).std(dim=0, correction=0)
     at_random = {one.index for one in order[:BLOCK] if one.reason == "random"}

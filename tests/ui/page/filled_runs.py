@@ -25,6 +25,7 @@ PEOPLE = (
     "judging.repeat_share=0",
     "judging.planted_share=0",
     "judging.unaided_share=0",
+    "reward.acquisition=spread",
     "run.threads=1",
 )
 
