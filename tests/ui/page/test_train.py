@@ -159,7 +159,10 @@ def test_a_session_outlives_the_page_and_is_stopped_and_resumed(served: Served, 
 def test_what_cannot_be_done_is_said_and_what_was_typed_is_kept(served: Served, browser: Any) -> None:
     with open_page(browser, served, "/train") as watched, Run.open(served.folder) as run:
         page = watched.page
+        # Gradio may still be setting up a form that was only just shown, and what was typed before that is gone.
+        watched.settle()
         page.get_by_role("button", name="Settings").click()
+        watched.settle()
         page.get_by_label("Members of the ensemble").fill("7")
         page.get_by_label("Level 1: not judged yet").check()
         page.get_by_role("button", name=START).click()
