@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from reward_models.member_export import export_full_member, export_lora_member
     from reward_models.pairs import EncodedPairs, encode_pairs
     from reward_models.preference_data import PreferenceData, preference_tensors, read_preferences
-    from reward_models.preferences import Comparison, Preference
     from reward_models.reference import Reference
     from reward_models.reward_model import AbstractRewardModel, load_reward_model
     from reward_models.stacked_adapters import AdapterSettings
@@ -43,7 +42,6 @@ __all__ = [
     "AdapterSettings",
     "ArtifactError",
     "Backbone",
-    "Comparison",
     "CompletionFeatures",
     "CompletionTrace",
     "EncodedPairs",
@@ -63,7 +61,6 @@ __all__ = [
     "InvalidInput",
     "LoraModel",
     "NonFinite",
-    "Preference",
     "PreferenceData",
     "Reference",
     "RewardEstimate",
@@ -103,7 +100,6 @@ _FILES = {
     "member_export": ("export_full_member", "export_lora_member"),
     "pairs": ("EncodedPairs", "encode_pairs"),
     "preference_data": ("PreferenceData", "preference_tensors", "read_preferences"),
-    "preferences": ("Comparison", "Preference"),
     "reference": ("Reference",),
     "reward_model": ("AbstractRewardModel", "load_reward_model"),
     "stacked_adapters": ("AdapterSettings",),

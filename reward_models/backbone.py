@@ -18,7 +18,7 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from reward_models.conversations import Conversation, cut, render, tokenise
 from reward_models.errors import InvalidInput, NonFinite
-from reward_models.loading import check_length, load_model, load_tokenizer, longest, padding_position
+from reward_models.loading import check_length, load, padding_position
 
 Pooling = Literal["last", "mean"]
 
@@ -85,12 +85,7 @@ class Backbone:
         Without `max_length`, what the tokenizer and the model state; without `device`, the CPU. Raises ArtifactError if
         there is no such model, a weight of the trunk is missing, or the tokenizer does not belong to it.
         """
-        model = load_model(AutoModel, str(path_or_name), dtype=dtype)
-        tokenizer = load_tokenizer(str(path_or_name), model)
-        if device is not None:
-            torch.nn.Module.to(model, device)
-        length = longest(model, tokenizer) if max_length is None else max_length
-        return cls(model=model, tokenizer=tokenizer, max_length=length)
+        return cls(*load(AutoModel, str(path_or_name), max_length=max_length, dtype=dtype, device=device))
 
     @property
     def pad_id(self) -> int:

@@ -1,6 +1,6 @@
 """Models and tokenizers out of Hugging Face folders or from the Hub; refused where they are not what they claim."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -10,6 +10,33 @@ from reward_models.errors import ArtifactError, InvalidInput
 
 LONGEST = 2048
 """Tokens of a sequence where neither the tokenizer nor the model states a limit."""
+
+
+class Loaded(NamedTuple):
+    """What it takes to read texts."""
+
+    model: PreTrainedModel
+    """On the device that was asked for."""
+    tokenizer: PreTrainedTokenizerBase
+    """The model's own."""
+    max_length: int
+    """Longest sequence in tokens."""
+
+
+def load(
+    auto: type[AutoModel | AutoModelForCausalLM],
+    source: str,
+    *,
+    max_length: int | None,
+    dtype: torch.dtype,
+    device: torch.device | str | None,
+) -> Loaded:
+    """A model with its tokenizer; without `max_length`, what both state; errors as in the two functions below."""
+    model = load_model(auto, source, dtype=dtype)
+    tokenizer = load_tokenizer(source, model)
+    if device is not None:
+        torch.nn.Module.to(model, device)
+    return Loaded(model, tokenizer, longest(model, tokenizer) if max_length is None else max_length)
 
 
 def load_model(auto: type[AutoModel | AutoModelForCausalLM], source: str, *, dtype: torch.dtype) -> PreTrainedModel:

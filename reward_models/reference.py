@@ -18,7 +18,7 @@ from reward_models.backbone import in_batches, model_inputs
 from reward_models.conversations import Conversation, completion_start, leading_special, render, tokenise
 from reward_models.errors import InvalidInput
 from reward_models.features import check_names, extract
-from reward_models.loading import check_length, load_model, load_tokenizer, longest
+from reward_models.loading import check_length, load
 from reward_models.trace import CompletionTrace
 
 
@@ -59,12 +59,7 @@ class Reference:
         device: torch.device | str | None = None,
     ) -> "Reference":
         """Read a causal language model as `Backbone.load` reads a trunk; errors as there."""
-        model = load_model(AutoModelForCausalLM, str(path_or_name), dtype=dtype)
-        tokenizer = load_tokenizer(str(path_or_name), model)
-        if device is not None:
-            torch.nn.Module.to(model, device)
-        length = longest(model, tokenizer) if max_length is None else max_length
-        return cls(model=model, tokenizer=tokenizer, max_length=length)
+        return cls(*load(AutoModelForCausalLM, str(path_or_name), max_length=max_length, dtype=dtype, device=device))
 
     def encode(self, prompt: Conversation, completion: Conversation) -> Continuation:
         """Tokens of a prompt and its completion, the prompt cut from the left where both are too long.
