@@ -9,26 +9,42 @@ import copy
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from agents.limits import AbstractLimit
 from reward_models.errors import ArtifactError, InvalidInput
 
 
 class Policy:
     """A causal language model that continues prompts. The model is held in evaluation mode, without dropout."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Wrap a model and its tokenizer; the tokenizer must have an end-of-sequence token (else `InvalidInput`)."""
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        limited: "Limited | None" = None,
+        condition: str = "",
+    ) -> None:
+        """Wrap a model and its tokenizer; the tokenizer must have an end-of-sequence token (else `InvalidInput`).
+
+        A `limited` policy acts within a limit of each episode. `condition` is text before every prompt.
+        """
         if tokenizer.eos_token_id is None:
             raise InvalidInput(
                 "The tokenizer has no end-of-sequence token, so no completion could ever end; set tokenizer.eos_token."
             )
         self.model = model.eval()
         self.tokenizer = tokenizer
+        self.limited = limited
+        self.condition = condition
         self.eos_id: int = int(tokenizer.eos_token_id)
         self.pad_id: int = self.eos_id if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
 
@@ -67,7 +83,29 @@ class Policy:
 
     def copy(self) -> "Policy":
         """A policy with weights of its own, equal to these; the tokenizer is shared, as nothing here changes it."""
-        return Policy(copy.deepcopy(self.model), self.tokenizer)
+        return Policy(copy.deepcopy(self.model), self.tokenizer, limited=self.limited, condition=self.condition)
+
+    def within(self, limit: AbstractLimit, reference: "Policy") -> "Policy":
+        """The same weights, acting within a limit that is measured from `reference`."""
+        return Policy(
+            self.model,
+            self.tokenizer,
+            limited=Limited(limit=limit, reference=reference),
+            condition=self.condition,
+        )
+
+    def conditioned(self, condition: str) -> "Policy":
+        """The same weights, reading `condition` before every prompt."""
+        return Policy(self.model, self.tokenizer, limited=self.limited, condition=condition)
+
+    @contextmanager
+    def active(self) -> Iterator[PreTrainedModel]:
+        """The model as this policy uses it; every pass stands inside."""
+        yield self.model
+
+    def is_same_as(self, other: "Policy") -> bool:
+        """Whether both always act alike, because they are one model used in one way."""
+        return self.model is other.model
 
     @property
     def device(self) -> torch.device:
@@ -76,7 +114,7 @@ class Policy:
 
     def encode_prompt(self, text: str) -> list[int]:
         """Tokens of a prompt, with the tokenizer's own beginning token if it has one; `InvalidInput` if none remain."""
-        tokens = self._encode(text, add_special_tokens=True)
+        tokens = self._encode(self.condition + text, add_special_tokens=True)
         # Some tokenizers close every text with the end token; a prompt goes on.
         while tokens and tokens[-1] == self.eos_id:
             tokens.pop()
@@ -97,6 +135,16 @@ class Policy:
     def _encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         tokens = self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
         return [int(token) for token in tokens]
+
+
+@dataclass(frozen=True, eq=False)
+class Limited:
+    """A limit of each episode, and what it is measured from."""
+
+    limit: AbstractLimit
+    """What an episode may spend."""
+    reference: Policy
+    """Of the same vocabulary; itself without a limit."""
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:

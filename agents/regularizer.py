@@ -13,11 +13,15 @@ from reward_models.errors import InvalidInput
 
 
 class AbstractRegularizer(ABC):
-    """Chooses the coefficient of the next step."""
+    """Chooses the coefficient of the next step, and whether there is one."""
 
     @abstractmethod
     def coefficient(self, measured: Sequence[float]) -> float:
         """Beta of step t (reward units per nat), given the mean exact KL per sequence (nats) of steps 0 .. t-1."""
+
+    @abstractmethod
+    def finished(self, measured: Sequence[float]) -> bool:
+        """Whether training ends before the next step, given the same."""
 
 
 @final
@@ -35,3 +39,7 @@ class FixedPenalty(AbstractRegularizer):
     def coefficient(self, measured: Sequence[float]) -> float:
         """Beta, whatever was measured."""
         return self.beta
+
+    def finished(self, measured: Sequence[float]) -> bool:
+        """Never."""
+        return False

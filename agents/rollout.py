@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from agents.divergence import entropy, exact_kl
+from agents.passes import CompletionPass, Decoder, Prefill, completion_pass, prefill
 from agents.policy import Policy
-from agents.shared_prompt import Decoder, Prefill, completion_pass, prefill
 from reward_models.errors import InvalidInput, NonFinite
 from reward_models.trace import CompletionTrace
 
@@ -42,7 +42,9 @@ class Samples:
     completions: tuple[str, ...]
     """The texts, without the end-of-sequence token."""
     distributions: Float[Tensor, "sequences time vocabulary"] | None
-    """Log-probabilities of the whole vocabulary at every step, if they were asked for."""
+    """Log-probabilities of the whole vocabulary at every step, as they acted, if they were asked for."""
+    reference_distributions: Float[Tensor, "sequences time vocabulary"] | None
+    """The reference's, if they were asked for and the policy acts within a limit that is measured from it."""
 
     def __len__(self) -> int:
         """Number of sequences."""
@@ -61,7 +63,7 @@ class Rollouts:
     reference: CompletionTrace
     """The reference's pass over the completions: what a reward model reads."""
     reference_logits: Float[Tensor, "sequences time vocabulary"]
-    """At position t the reference's logits that predict completion token t."""
+    """At position t the reference's logits (up to a constant) that predict completion token t."""
 
 
 @torch.no_grad()
@@ -83,21 +85,22 @@ def sample(
     `NonFinite` if the policy's logits are.
     """
     prompt_tokens = encode_prompts(policy, prompts, group=group, max_new_tokens=max_new_tokens)
-    shared = prefill(policy.model, prompt_tokens, pad_id=policy.pad_id) if shared is None else shared.detach()
     shape = (len(prompts) * group, max_new_tokens)
     uniform = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64).to(policy.device)
+    actor = _Actor(policy, prompts, group=group, max_new_tokens=max_new_tokens, shared=shared)
     chosen: list[Tensor] = []
     kept: list[Tensor] = []
+    reference_kept: list[Tensor] = []
 
-    def draw(logits: Tensor, time: int) -> Tensor:
-        distribution = torch.log_softmax(logits, dim=-1)
+    def draw(distribution: Tensor, time: int) -> Tensor:
         token = inverse_cumulative(distribution, uniform[:, time])
         chosen.append(distribution.gather(1, token[:, None])[:, 0])
         if keep_distributions:
             kept.append(distribution)
+            reference_kept.extend(actor.reference_distribution)
         return token
 
-    tokens, mask = _decode(policy, shared, draw, group=group, max_new_tokens=max_new_tokens)
+    tokens, mask = _decode(actor, draw, policy=policy, max_new_tokens=max_new_tokens)
     log_probabilities = torch.stack(chosen, dim=1).masked_fill(~mask, 0.0)
     if not bool(log_probabilities.isfinite().all()):
         raise NonFinite("The policy's logits became NaN or infinite while sampling; go back to earlier weights.")
@@ -110,6 +113,7 @@ def sample(
         log_probabilities=log_probabilities,
         completions=_texts(policy, tokens, mask),
         distributions=torch.stack(kept, dim=1) if keep_distributions else None,
+        reference_distributions=torch.stack(reference_kept, dim=1) if reference_kept else None,
     )
 
 
@@ -122,8 +126,8 @@ def greedy(policy: Policy, prompts: Sequence[str], max_new_tokens: int, *, chunk
     prompt_tokens = encode_prompts(policy, prompts, group=1, max_new_tokens=max_new_tokens)
     texts = [""] * len(prompts)
     for rows in _by_length(prompt_tokens, chunk):
-        shared = prefill(policy.model, [prompt_tokens[row] for row in rows], pad_id=policy.pad_id)
-        tokens, mask = _decode(policy, shared, _likeliest, group=1, max_new_tokens=max_new_tokens)
+        actor = _Actor(policy, [prompts[row] for row in rows], group=1, max_new_tokens=max_new_tokens)
+        tokens, mask = _decode(actor, _likeliest, policy=policy, max_new_tokens=max_new_tokens)
         for row, text in zip(rows, _texts(policy, tokens, mask), strict=True):
             texts[row] = text
     return tuple(texts)
@@ -138,13 +142,7 @@ def trace(
     Row p G + g of the answer is completion g of prompt p; log-probabilities and hidden states are 0 on padding. Works
     through `chunk` prompts at a time, those of similar length together. Raises `InvalidInput` on ragged completions.
     """
-    groups = {len(texts) for texts in completions}
-    if len(prompts) != len(completions) or len(groups) != 1 or 0 in groups:
-        raise InvalidInput(
-            f"trace needs, for each of the {len(prompts)} prompts, the same number (at least one) of completions; got "
-            f"{len(completions)} lists of sizes {sorted(groups)}. Call it once for each size."
-        )
-    group = groups.pop()
+    group = _group_of(prompts, completions)
     encoded = [policy.encode_completion(text) for texts in completions for text in texts]
     tokens, mask = _right_pad(encoded, pad_id=policy.pad_id, device=policy.device)
     prompt_tokens = encode_prompts(policy, prompts, group=group, max_new_tokens=tokens.shape[1])
@@ -154,8 +152,9 @@ def trace(
         places = torch.tensor([row * group + member for row in rows for member in range(group)], device=policy.device)
         time = int(mask[places].sum(dim=1).max())
         part = tokens[places, :time]
-        shared = prefill(policy.model, [prompt_tokens[row] for row in rows], pad_id=policy.pad_id)
-        seen = completion_pass(policy.model, shared, part, group=group)
+        with policy.active() as model:
+            shared = prefill(model, [prompt_tokens[row] for row in rows], pad_id=policy.pad_id)
+            seen = completion_pass(model, shared, part, group=group)
         log_probabilities[places, :time] = token_log_probabilities(seen.logits, part)
         hidden[places, :time] = seen.hidden
     return CompletionTrace(
@@ -189,21 +188,49 @@ def rollout(
         keep_distributions=True,
         shared=shared,
     )
-    read = prefill(reference.model, samples.prompt_tokens, pad_id=reference.pad_id)
-    seen = completion_pass(reference.model, read, samples.tokens, group=group)
+    prompt_tokens = encode_prompts(reference, prompts, group=group, max_new_tokens=max_new_tokens)
+    with reference.active() as model:
+        read = prefill(model, prompt_tokens, pad_id=reference.pad_id)
+        seen = completion_pass(model, read, samples.tokens, group=group)
     assert samples.distributions is not None  # they were asked for above
-    off = ~samples.mask
-    return Rollouts(
-        samples=samples,
-        kl=exact_kl(samples.distributions, seen.logits).masked_fill(off, 0.0),
-        entropy=entropy(samples.distributions).masked_fill(off, 0.0),
-        reference=CompletionTrace(
-            log_probabilities=token_log_probabilities(seen.logits, samples.tokens).masked_fill(off, 0.0),
-            hidden=seen.hidden.masked_fill(off[..., None], 0.0),
-            mask=samples.mask,
-        ),
-        reference_logits=seen.logits,
+    # Within a limit the same numbers that the acting distributions were mixed with, so that what was spent is exact.
+    reference_logits = seen.logits if samples.reference_distributions is None else samples.reference_distributions
+    return _rollouts(samples, samples.distributions, reference_logits, seen.hidden)
+
+
+@torch.no_grad()
+def read_given(
+    policy: Policy, reference: Policy, prompts: Sequence[str], completions: Sequence[Sequence[str]]
+) -> Rollouts:
+    """Given completions as if they had been sampled, an equal number of them for every prompt.
+
+    `samples.log_probabilities` are the policy's own of these tokens, now; the exact KL is that at their prefixes, not
+    a mean over the policy's. Raises `InvalidInput` as `trace` does.
+    """
+    group = _group_of(prompts, completions)
+    encoded = [policy.encode_completion(text) for texts in completions for text in texts]
+    tokens, mask = _right_pad(encoded, pad_id=policy.pad_id, device=policy.device)
+    off = ~mask
+    seen: dict[str, CompletionPass] = {}
+    read: dict[str, tuple[tuple[int, ...], ...]] = {}
+    for name, one in {"policy": policy, "reference": reference}.items():
+        read[name] = encode_prompts(one, prompts, group=group, max_new_tokens=tokens.shape[1])
+        with one.active() as model:
+            seen[name] = completion_pass(model, prefill(model, read[name], pad_id=one.pad_id), tokens, group=group)
+    distributions = torch.log_softmax(seen["policy"].logits, dim=-1)
+    reference_logits = seen["reference"].logits
+    samples = Samples(
+        prompts=tuple(prompts),
+        prompt_tokens=read["policy"],
+        group=group,
+        tokens=tokens,
+        mask=mask,
+        log_probabilities=token_log_probabilities(distributions, tokens).masked_fill(off, 0.0),
+        completions=tuple(text for texts in completions for text in texts),
+        distributions=distributions,
+        reference_distributions=None,
     )
+    return _rollouts(samples, distributions, reference_logits, seen["reference"].hidden)
 
 
 def encode_prompts(
@@ -243,28 +270,117 @@ def inverse_cumulative(
     return torch.searchsorted(cumulative, threshold, right=True)[:, 0].clamp(max=last)
 
 
-def _likeliest(logits: Tensor, time: int) -> Tensor:
-    return logits.argmax(dim=-1)
+def _rollouts(samples: Samples, distributions: Tensor, reference_logits: Tensor, hidden: Tensor) -> Rollouts:
+    off = ~samples.mask
+    reference_log_probabilities = token_log_probabilities(reference_logits, samples.tokens)
+    return Rollouts(
+        samples=samples,
+        kl=exact_kl(distributions, reference_logits).masked_fill(off, 0.0),
+        entropy=entropy(distributions).masked_fill(off, 0.0),
+        reference=CompletionTrace(
+            log_probabilities=reference_log_probabilities.masked_fill(off, 0.0),
+            hidden=hidden.masked_fill(off[..., None], 0.0),
+            mask=samples.mask,
+        ),
+        reference_logits=reference_logits,
+    )
+
+
+class _Actor:
+    """The distributions that a policy acts with, token by token; within its limit, where it has one."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        prompts: Sequence[str],
+        *,
+        group: int,
+        max_new_tokens: int,
+        shared: Prefill | None = None,
+    ) -> None:
+        self._network = _Network(policy, prompts, group=group, max_new_tokens=max_new_tokens, shared=shared)
+        self._limited = policy.limited
+        self.reference_distribution: list[Tensor] = []
+        """The reference's log-probabilities of the next token, where there is a limit; else nothing."""
+        if policy.limited is not None:
+            reference = policy.limited.reference
+            self._reference = _Network(reference, prompts, group=group, max_new_tokens=max_new_tokens)
+            self._left = self._network.logits.new_full((len(prompts) * group,), policy.limited.limit.allowance)
+
+    def distribution(self) -> Tensor:
+        """Log-probabilities of the next token."""
+        found = torch.log_softmax(self._network.logits, dim=-1)
+        if self._limited is None:
+            return found
+        reference = torch.log_softmax(self._reference.logits, dim=-1)
+        self.reference_distribution = [reference]
+        acting = self._limited.limit.act(found, reference, self._left)
+        self._left = acting.left
+        return acting.log_probabilities
+
+    def read(self, token: Tensor) -> None:
+        """Go on behind these tokens."""
+        self._network.read(token)
+        if self._limited is not None:
+            self._reference.read(token)
+
+
+class _Network:
+    """One network that reads token by token behind its own prompts."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        prompts: Sequence[str],
+        *,
+        group: int,
+        max_new_tokens: int,
+        shared: Prefill | None = None,
+    ) -> None:
+        self._policy = policy
+        tokens = encode_prompts(policy, prompts, group=group, max_new_tokens=max_new_tokens)
+        with policy.active() as model:
+            shared = prefill(model, tokens, pad_id=policy.pad_id) if shared is None else shared.detach()
+            self._decoder = Decoder(model, shared, group=group, max_new_tokens=max_new_tokens)
+        self.logits = shared.next_logits.repeat_interleave(group, dim=0)
+
+    def read(self, token: Tensor) -> None:
+        with self._policy.active():
+            self.logits = self._decoder.step(token)
+
+
+def _likeliest(distribution: Tensor, time: int) -> Tensor:
+    return distribution.argmax(dim=-1)
 
 
 def _decode(
-    policy: Policy, shared: Prefill, choose: Callable[[Tensor, int], Tensor], *, group: int, max_new_tokens: int
+    actor: _Actor, choose: Callable[[Tensor, int], Tensor], *, policy: Policy, max_new_tokens: int
 ) -> tuple[Int[Tensor, "sequences time"], Bool[Tensor, "sequences time"]]:
-    """Tokens as `choose(logits, time)` picks them, and their mask; ends early once all completions have ended."""
-    decoder = Decoder(policy.model, shared, group=group, max_new_tokens=max_new_tokens)
-    logits = shared.next_logits.repeat_interleave(group, dim=0)
-    ended = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
+    """Tokens as `choose(distribution, time)` picks them, and their mask; ends early once all completions have ended."""
+    distribution = actor.distribution()
+    ended = torch.zeros(len(distribution), dtype=torch.bool, device=distribution.device)
     tokens: list[Tensor] = []
     mask: list[Tensor] = []
     for time in range(max_new_tokens):
-        token = choose(logits, time).masked_fill(ended, policy.pad_id)
+        token = choose(distribution, time).masked_fill(ended, policy.pad_id)
         tokens.append(token)
         mask.append(~ended)
         ended = ended | (token == policy.eos_id)
         if bool(ended.all()) or time + 1 == max_new_tokens:
             break
-        logits = decoder.step(token)
+        actor.read(token)
+        distribution = actor.distribution()
     return torch.stack(tokens, dim=1), torch.stack(mask, dim=1)
+
+
+def _group_of(prompts: Sequence[str], completions: Sequence[Sequence[str]]) -> int:
+    groups = {len(texts) for texts in completions}
+    if len(prompts) != len(completions) or len(groups) != 1 or 0 in groups:
+        raise InvalidInput(
+            f"Needed, for each of the {len(prompts)} prompts: the same number (at least one) of completions; got "
+            f"{len(completions)} lists of sizes {sorted(groups)}. Call it once for each size."
+        )
+    return groups.pop()
 
 
 def _texts(policy: Policy, tokens: Tensor, mask: Tensor) -> tuple[str, ...]:

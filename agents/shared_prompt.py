@@ -11,7 +11,8 @@ The model must accept position ids, a cache and an additive four-dimensional mas
 `transformers` do under eager and scaled-dot-product attention.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,11 +38,18 @@ class Prefill:
     """True where a prompt token stands, False on padding."""
     next_logits: Float[Tensor, "prompts vocabulary"]
     """Logits of the first completion token."""
+    last_hidden: Float[Tensor, "prompts width"]
+    """The last hidden state, in which the first completion token is chosen."""
 
     def detach(self) -> "Prefill":
         """The same numbers without their graph, to sample from a prefill that also carries the gradient."""
         pairs = tuple((keys.detach(), values.detach()) for keys, values in self.keys_and_values)
-        return Prefill(keys_and_values=pairs, mask=self.mask, next_logits=self.next_logits.detach())
+        return Prefill(
+            keys_and_values=pairs,
+            mask=self.mask,
+            next_logits=self.next_logits.detach(),
+            last_hidden=self.last_hidden.detach(),
+        )
 
     def repeat(self, count: int) -> "Prefill":
         """Every prompt `count` times in a row."""
@@ -52,6 +60,7 @@ class Prefill:
             keys_and_values=pairs,
             mask=_repeat(self.mask, count),
             next_logits=_repeat(self.next_logits, count),
+            last_hidden=_repeat(self.last_hidden, count),
         )
 
 
@@ -62,6 +71,8 @@ class CompletionPass(NamedTuple):
     """At position t the logits that predict completion token t."""
     hidden: Float[Tensor, "sequences time width"]
     """At position t the last hidden state after reading completion token t."""
+    states: Float[Tensor, "sequences time width"]
+    """At position t the last hidden state before completion token t: the state in which it is chosen."""
 
 
 def left_pad(
@@ -82,16 +93,21 @@ def prefill(model: PreTrainedModel, prompts: Sequence[Sequence[int]], *, pad_id:
     tokens, mask = left_pad(prompts, pad_id=pad_id, device=model.device)
     positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)
     cache = DynamicCache()
-    output = model(
-        input_ids=tokens,
-        attention_mask=mask.long(),
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
+    with last_hidden_states(model) as hidden:
+        output = model(
+            input_ids=tokens,
+            attention_mask=mask.long(),
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+    return Prefill(
+        keys_and_values=tuple(_keys_and_values(layer) for layer in cache.layers),
+        mask=mask,
+        next_logits=output.logits[:, -1].float(),
+        last_hidden=hidden[0][:, -1].float(),
     )
-    keys_and_values = tuple(_keys_and_values(layer) for layer in cache.layers)
-    return Prefill(keys_and_values=keys_and_values, mask=mask, next_logits=output.logits[:, -1].float())
 
 
 def completion_pass(
@@ -107,18 +123,39 @@ def completion_pass(
     cache = DynamicCache()
     for index, (keys, values) in enumerate(shared.keys_and_values):
         cache.update(keys, values, index)
-    output = model(
-        input_ids=_side_by_side(tokens, group=group),
-        attention_mask=_mask(shared.mask, group=group, time=time, dtype=model.dtype),
-        position_ids=_positions(shared.mask, group=group, time=time),
-        past_key_values=cache,
-        use_cache=True,
-        output_hidden_states=True,
+    with last_hidden_states(model) as seen:
+        output = model(
+            input_ids=_side_by_side(tokens, group=group),
+            attention_mask=_mask(shared.mask, group=group, time=time, dtype=model.dtype),
+            position_ids=_positions(shared.mask, group=group, time=time),
+            past_key_values=cache,
+            use_cache=True,
+        )
+    hidden = _one_per_row(seen[0], group=group).float()
+    return CompletionPass(
+        logits=_before(_repeat(shared.next_logits, group), _one_per_row(output.logits, group=group).float()),
+        hidden=hidden,
+        states=_before(_repeat(shared.last_hidden, group), hidden),
     )
-    first = shared.next_logits.repeat_interleave(group, dim=0)[:, None]
-    later = _one_per_row(output.logits, group=group)[:, :-1].float()
-    hidden = _one_per_row(output.hidden_states[-1], group=group).float()
-    return CompletionPass(logits=torch.cat([first, later], dim=1), hidden=hidden)
+
+
+@contextmanager
+def last_hidden_states(model: PreTrainedModel) -> Iterator[list[Tensor]]:
+    """What the output layer reads in the passes inside, one tensor a pass: asking for all layers' would keep them all.
+
+    Raises `InvalidInput` if the model has no output layer, which a causal language model has.
+    """
+    seen: list[Tensor] = []
+    output_layer = model.get_output_embeddings()
+    if output_layer is None:
+        raise InvalidInput(
+            f"A {type(model).__name__} has no output layer over a vocabulary; use a causal language model."
+        )
+    hook = output_layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
 def rows_per_prompt(shared: Prefill, *, group: int, time: int) -> int:
@@ -205,6 +242,13 @@ def _keys_and_values(layer: object) -> tuple[Tensor, Tensor]:
 
 def _repeat(states: Tensor, count: int) -> Tensor:
     return states.repeat_interleave(count, dim=0)
+
+
+def _before(
+    first: Float[Tensor, "sequences width"], after: Float[Tensor, "sequences time width"]
+) -> Float[Tensor, "sequences time width"]:
+    """What holds before each token: `first` before the first one, else what holds after the token before it."""
+    return torch.cat([first[:, None], after[:, :-1]], dim=1)
 
 
 def _side_by_side(tokens: Int[Tensor, "sequences time"], *, group: int) -> Int[Tensor, "prompts places"]:

@@ -10,8 +10,11 @@ assistant from level 1 on, and promotion by held-out judgements.
 
 import torch
 
+from agents.objectives.rloo import RLOO
 from agents.policy import Policy
+from agents.regularizer import FixedPenalty
 from agents.rollout import Rollouts, sample, trace
+from agents.sources import OnPolicy
 from agents.training import StepRecord, TrainSettings, train
 from reward_models import FitSettings, RewardEstimate, extract, fit
 from rrm.judging.raters import Question, SimulatedReader
@@ -58,8 +61,16 @@ def main(*, logs: int = 150, steps: int = 40) -> dict[str, float]:
             print(f"step {step.step + 1}: reward {step.reward:+.2f}, KL to the base {step.kl:.2f} nats")
 
     agent = base.copy()
-    settings = TrainSettings(steps=steps, beta=0.1, max_new_tokens=MAX_NEW_TOKENS)
-    train(agent, base, prompts=prompts, reward=reward, settings=settings, seed=0, on_step=watch)
+    train(
+        agent,
+        base,
+        source=OnPolicy(prompts=prompts, reward=reward, max_new_tokens=MAX_NEW_TOKENS),
+        objective=RLOO(),
+        regularizer=FixedPenalty(0.1),
+        settings=TrainSettings(steps=steps),
+        seed=0,
+        on_step=watch,
+    )
 
     # 5. Compare: the task knows what happened, so it can say what the briefs of new logs are really worth.
     tests = documents(task, split=Split.TEST, level=0, count=logs)

@@ -22,6 +22,25 @@ Kind = Literal["heads", "lora", "full"]
 Acquisition = Literal["random", "spread", "bald", "double_thompson"]
 """How questions are chosen, as `reward_models.acquisition` calls it."""
 
+Objective = Literal[
+    "rloo",
+    "reinforce",
+    "actor_critic",
+    "ppo",
+    "grpo",
+    "natural_gradient",
+    "trpo",
+    "dpo",
+    "online_dpo",
+    "distribution_matching",
+    "supervised",
+    "reward_conditioned",
+]
+"""How an agent learns, a file each in `agents.objectives`."""
+
+RegularizerName = Literal["fixed", "adaptive", "early_stop"]
+"""What sets the price of a nat."""
+
 Conservative = Literal["mean", "min", "lower", "entropic", "uwo"]
 """How the scores of the members become the one reward that an agent is trained on."""
 
@@ -174,8 +193,39 @@ class RewardSection(Section):
 
 
 class AgentSection(Section):
-    """The agent and its training: RLOO with an exact KL penalty towards the base."""
+    """The agent and its training: what it maximises, and what holds it to the base."""
 
+    objective: Objective = Field(
+        default="rloo",
+        description="How the agent learns from the reward; a page of the documentation each. dpo learns from the "
+        "round's judgements without a reward model, online_dpo from pairs of its own completions.",
+    )
+    regularizer: RegularizerName = Field(
+        default="fixed",
+        description="What sets the price of a nat: it is fixed, adaptive (towards kl_target), or fixed with early_stop "
+        "(training ends at kl_target).",
+    )
+    kl_target: float = Field(
+        default=4.0, gt=0, description="Nats a completion that adaptive steers to and early_stop ends at."
+    )
+    budget: float = Field(
+        default=0.0,
+        ge=0,
+        description="Hard limit of the exact KL of one completion, in nats, never overdrawn; 0: none.",
+    )
+    total_variation: float = Field(
+        default=0.0,
+        ge=0,
+        description="Hard limit of the total variation of one completion, summed over its tokens; 0: none.",
+    )
+    horizon: Literal["completion", "myopic"] = Field(
+        default="completion",
+        description="Whether a token is credited with all that follows, or only with what it adds itself.",
+    )
+    weights: Literal["full", "lora"] = Field(
+        default="full", description="What is trained: the whole model, or LoRA adapters on it."
+    )
+    lora_rank: int = Field(default=8, ge=1, le=256, description="Where weights are lora: the rank of the adapters.")
     steps: int = Field(default=60, ge=1, description="Optimisation steps of one agent.")
     prompts_per_step: int = Field(default=8, ge=1, description="Documents in one step.")
     group: int = Field(
@@ -185,7 +235,8 @@ class AgentSection(Section):
     beta: float = Field(
         default=0.1,
         ge=0,
-        description="Price of one nat of KL(agent || base); higher keeps the agent nearer to the base.",
+        description="Price of one nat of KL(agent || base), at the start where it is adaptive; higher keeps the agent "
+        "nearer to the base.",
     )
     checkpoint_every: int = Field(
         default=10, ge=1, description="Steps between checkpoints, the most that a kill can cost."
@@ -193,6 +244,12 @@ class AgentSection(Section):
     bf16: bool = Field(
         default=True, description="Compute the networks in bfloat16 while training; weights and losses stay float32."
     )
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> "AgentSection":
+        if self.budget and self.total_variation:
+            raise ValueError("choose one hard limit, 'budget' or 'total_variation'; the other stays 0")
+        return self
 
 
 class RoundsSection(Section):

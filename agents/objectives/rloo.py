@@ -1,4 +1,4 @@
-r"""REINFORCE leave-one-out with an exact KL penalty, strictly on-policy: one gradient step per batch.
+"""REINFORCE leave-one-out with an exact KL penalty, strictly on-policy: one gradient step per batch.
 
 We maximise, over completions y = y_1 .. y_T of a prompt,
 
@@ -16,11 +16,31 @@ Ahmadian et al. 2024, "Back to Basics". Left out: importance ratios, clipping, a
 standard deviation, all of which change what is maximised.
 """
 
+from dataclasses import dataclass
+from typing import final
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from agents.averaging import average
+from agents.batch import Batch
+from agents.learner import Learner
+from agents.objectives.objective import AbstractObjective, UpdateRecord
 from reward_models.errors import InvalidInput
+
+
+@final
+@dataclass(frozen=True)
+class RLOO(AbstractObjective):
+    """One gradient step per batch, each completion compared with the others of its prompt."""
+
+    def update(self, learner: Learner, batch: Batch, generator: torch.Generator) -> UpdateRecord:
+        """One step; there is nothing to draw."""
+        reading = learner.read(batch)
+        advantage = advantages(batch.returns(reading.kl.detach()), batch.mask, group=batch.group)
+        loss = policy_gradient_loss(reading.chosen, reading.kl, advantage, batch.mask, beta=batch.beta)
+        return UpdateRecord(gradient_norm=learner.descend(loss))
 
 
 def leave_one_out(returns: Float[Tensor, "prompts group *rest"]) -> Float[Tensor, "prompts group *rest"]:
@@ -32,48 +52,25 @@ def leave_one_out(returns: Float[Tensor, "prompts group *rest"]) -> Float[Tensor
     return (returns - returns.mean(dim=1, keepdim=True)) * (group / (group - 1))
 
 
-def returns_to_go(
-    rewards: Float[Tensor, " sequences"],
-    kl: Float[Tensor, "sequences time"],
-    mask: Bool[Tensor, "sequences time"],
-    *,
-    beta: float,
-) -> Float[Tensor, "sequences time"]:
-    """The return r - beta sum_{s > t} KL_s of every token t."""
-    counted = kl * mask
-    later = counted.flip(1).cumsum(dim=1).flip(1) - counted
-    return rewards[:, None] - beta * later
-
-
 def advantages(
-    rewards: Float[Tensor, " sequences"],
-    kl: Float[Tensor, "sequences time"],
-    mask: Bool[Tensor, "sequences time"],
-    *,
-    group: int,
-    beta: float,
+    returns: Float[Tensor, "sequences time"], mask: Bool[Tensor, "sequences time"], *, group: int
 ) -> Float[Tensor, "sequences time"]:
     """Return-to-go minus that of the other completions of the prompt at the same time; 0 where the mask is False."""
-    returns = returns_to_go(rewards, kl, mask, beta=beta)
     grouped = returns.view(-1, group, returns.shape[1])
     return leave_one_out(grouped).view_as(returns) * mask
 
 
-def rloo_loss(
+def policy_gradient_loss(
     log_probabilities: Float[Tensor, "sequences time"],
     kl: Float[Tensor, "sequences time"],
-    rewards: Float[Tensor, " sequences"],
+    advantage: Float[Tensor, "sequences time"],
     mask: Bool[Tensor, "sequences time"],
     *,
-    group: int,
     beta: float,
 ) -> Float[Tensor, ""]:
     """-(1/N) sum_i sum_t [ A_it log pi(y_it) - beta KL_it ] over N sequences; its expected gradient is -grad J.
 
     `log_probabilities` (of the sampled tokens) and `kl` (exact, KL(policy || reference), nats) carry the gradient;
-    the advantages A do not. The value itself is not -J and is only there to be differentiated. Sequences stand in
-    prompt order, `group` per prompt.
+    the advantages A do not. The value itself is not -J and is only there to be differentiated.
     """
-    advantage = advantages(rewards, kl.detach(), mask, group=group, beta=beta)
-    per_token = advantage.detach() * log_probabilities - beta * kl
-    return -torch.where(mask, per_token, torch.zeros_like(per_token)).sum() / mask.shape[0]
+    return average(beta * kl - advantage.detach() * log_probabilities, mask, how="per_sequence")

@@ -5,7 +5,10 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from agents.objectives.rloo import RLOO
+from agents.regularizer import FixedPenalty
 from agents.rollout import Rollouts
+from agents.sources import OnPolicy
 from agents.training import StepRecord, TrainSettings, train
 from reward_models.estimate import RewardEstimate
 from rrm.config import RewardSection
@@ -46,15 +49,18 @@ def optimise(bench: Workbench, *, level: int, round: int, key: str) -> Mapping[s
     records = train(
         policy,
         bench.base,
-        prompts=[bench.task.prompt(document) for document in found],
-        reward=reward,
-        settings=TrainSettings(
-            steps=settings.steps,
+        source=OnPolicy(
+            prompts=[bench.task.prompt(document) for document in found],
+            reward=reward,
             prompts_per_step=settings.prompts_per_step,
             group=settings.group,
-            learning_rate=settings.learning_rate,
-            beta=settings.beta,
             max_new_tokens=bench.config.sampling.max_new_tokens,
+        ),
+        objective=RLOO(),
+        regularizer=FixedPenalty(settings.beta),
+        settings=TrainSettings(
+            steps=settings.steps,
+            learning_rate=settings.learning_rate,
             checkpoint_every=settings.checkpoint_every,
             bfloat16=settings.bf16,
         ),

@@ -8,9 +8,13 @@ import torch
 from torch import Tensor
 
 from agents.divergence import exact_kl
-from agents.objectives.rloo import advantages, leave_one_out, returns_to_go, rloo_loss
+from agents.objectives.rloo import RLOO, advantages, leave_one_out, policy_gradient_loss
+from agents.policy import Policy
 from agents.regularizer import AbstractRegularizer, FixedPenalty
+from agents.returns import at_the_end, returns_to_go
 from reward_models.errors import InvalidInput
+from tests.agents.enumerable import trained, world
+from tests.agents.objective_contract import EveryCompletion, ObjectiveContract
 
 VOCABULARY, LENGTH, BETA = 3, 3, 0.4
 
@@ -28,15 +32,28 @@ def test_a_group_of_one_is_refused() -> None:
 def test_returns_leave_out_the_kl_a_token_cannot_change() -> None:
     """Reward 1, beta 0.5, KL 0.2, 0.4, (0.8 on padding): 1 - 0.5 * 0.4 = 0.8, then 1, then 1."""
     mask = torch.tensor([[True, True, False]])
-    returns = returns_to_go(torch.tensor([1.0]), torch.tensor([[0.2, 0.4, 0.8]]), mask, beta=0.5)
-    torch.testing.assert_close(returns, torch.tensor([[0.8, 1.0, 1.0]]))
+    rewards = at_the_end(torch.tensor([1.0]), mask)
+    assert rewards.tolist() == [[0.0, 1.0, 0.0]]
+    kl = torch.tensor([[0.2, 0.4, 0.8]])
+    returns = returns_to_go(rewards, kl, mask, beta=0.5)
+    torch.testing.assert_close(returns[:, :2], torch.tensor([[0.8, 1.0]]))
+    # A discount of 1/2 halves what is one token away: 0.5 * 1 - 0.5 * 0.5 * 0.4 = 0.4; myopic, only its own reward.
+    halved = returns_to_go(rewards, kl, mask, beta=0.5, discount=0.5)
+    torch.testing.assert_close(halved[:, :2], torch.tensor([[0.4, 1.0]]))
+    assert returns_to_go(rewards, kl, mask, beta=0.5, discount=0.0)[:, :2].tolist() == [[0.0, 1.0]]
 
 
 def test_advantages_compare_at_the_same_time_and_vanish_on_padding() -> None:
     mask = torch.tensor([[True, True], [True, False]])
-    value = advantages(torch.tensor([2.0, 1.0]), torch.tensor([[0.0, 1.0], [3.0, 9.0]]), mask, group=2, beta=1.0)
-    # Returns: (2 - 1, 2) and (1, 1); minus the other's: (0, 1) and (0, -1), the last one on padding.
+    value = advantages(torch.tensor([[1.0, 2.0], [1.0, 1.0]]), mask, group=2)
+    # Minus the other's: (0, 1) and (0, -1), the last one on padding.
     assert value.tolist() == [[0.0, 1.0], [0.0, 0.0]]
+
+
+def loss_of(log_probabilities: Tensor, kl: Tensor, rewards: Tensor, mask: Tensor, *, group: int, beta: float) -> Tensor:
+    """The loss of a batch, as the objective puts it together."""
+    returns = returns_to_go(at_the_end(rewards, mask), kl.detach(), mask, beta=beta)
+    return policy_gradient_loss(log_probabilities, kl, advantages(returns, mask, group=group), mask, beta=beta)
 
 
 class Tabular:
@@ -92,7 +109,7 @@ def test_expected_gradient_is_that_of_the_objective(
     total = torch.zeros(())
     for members in itertools.product(range(len(completions)), repeat=group):
         chosen = torch.tensor(members)
-        loss = rloo_loss(log_probabilities[chosen], kl[chosen], rewards[chosen], mask[chosen], group=group, beta=BETA)
+        loss = loss_of(log_probabilities[chosen], kl[chosen], rewards[chosen], mask[chosen], group=group, beta=BETA)
         total = total + probability[chosen].prod() * loss
     (gradient,) = torch.autograd.grad(total, policy.logits)
     torch.testing.assert_close(-gradient, expected, atol=2e-6, rtol=1e-4)
@@ -106,7 +123,7 @@ def test_padding_may_hold_anything() -> None:
     dirty, dirty_kl = clean.clone(), kl.clone()
     dirty[0, 1], dirty_kl[0, 1] = -1e9, 1e9
     values = [
-        rloo_loss(logs, divergence, rewards, mask, group=2, beta=0.1)
+        loss_of(logs, divergence, rewards, mask, group=2, beta=0.1)
         for logs, divergence in ((clean, kl), (dirty, dirty_kl))
     ]
     assert float(values[0]) == float(values[1])
@@ -118,3 +135,36 @@ def test_the_fixed_penalty_is_fixed() -> None:
     for unusable in (-0.1, float("nan")):
         with pytest.raises(InvalidInput, match="beta"):
             FixedPenalty(unusable)
+
+
+class TestRLOO(ObjectiveContract):
+    def objective(self) -> RLOO:
+        return RLOO()
+
+
+@pytest.mark.parametrize("beta", [0.5, 1.0])
+def test_it_reaches_the_posterior(
+    make_policy: Callable[..., Policy], every_completion: EveryCompletion, beta: float
+) -> None:
+    small = world(make_policy, every_completion, beta=beta)
+    before = small.posterior_gap(small.reference)
+    policy, records = trained(small, RLOO())
+    after = small.posterior_gap(policy)
+    print(f"posterior gap: {before:.3f} nats before, {after:.5f} after")
+    assert before > 0.2
+    assert after < 0.05
+    # J = beta log Z - beta KL(pi || pi*), whatever the policy: an identity, checked on this one.
+    assert small.objective(policy) == pytest.approx(beta * small.log_normaliser - beta * after, abs=1e-6)
+    # What the last steps report is what the optimum has: E[r] and KL, both known.
+    known = small.log_posterior.exp() * (small.log_posterior - small.log_distribution(small.reference))
+    assert sum(record.kl for record in records[-20:]) / 20 == pytest.approx(float(known.sum()), abs=0.05)
+
+
+def test_without_a_price_it_collapses(make_policy: Callable[..., Policy], every_completion: EveryCompletion) -> None:
+    """With beta = 0 the optimum is one completion, the best: entropy 0 (Korbak, Perez & Buckley 2022)."""
+    small = world(make_policy, every_completion)
+    policy, _ = trained(small, RLOO(), beta=0.0, stages=((1e-2, 120),))
+    print(f"entropy {small.entropy(small.reference):.3f} before, {small.entropy(policy):.4f} after")
+    assert small.entropy(small.reference) > 0.5
+    assert small.entropy(policy) < 0.02
+    assert small.expected_reward(policy) > 0.98

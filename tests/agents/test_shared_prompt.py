@@ -93,7 +93,7 @@ def test_a_detached_prefill_has_equal_numbers_and_no_graph(make_policy: Callable
 def test_large_groups_are_laid_out_in_several_rows(length: int, group: int, time: int, rows: int) -> None:
     """A row may be as long as the prompt, at least 512: 16 x 50 = 800 needs two rows behind 500 tokens."""
     mask = torch.ones(2, length, dtype=torch.bool)
-    shared = Prefill(keys_and_values=(), mask=mask, next_logits=torch.zeros(2, 8))
+    shared = Prefill(keys_and_values=(), mask=mask, next_logits=torch.zeros(2, 8), last_hidden=torch.zeros(2, 4))
     assert rows_per_prompt(shared, group=group, time=time) == rows
 
 

@@ -82,7 +82,7 @@ def test_flags_lie_on_top_and_keep_their_type(tmp_path: Path) -> None:
         ("agent.seed=1", "did you mean run.seed?"),
         ("run.learning_rat=1", "did you mean agent.learning_rate?"),
         ("agents.steps=1", "did you mean [agent]?"),
-        ("agent.zzzzzz=1", "[agent] has steps, prompts_per_step"),
+        ("agent.zzzzzz=1", "[agent] has objective, regularizer"),
         ("zzzzzz.steps=1", "the sections are run, sampling"),
     ],
 )

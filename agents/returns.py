@@ -1,0 +1,42 @@
+"""From rewards and KL to the return of each token. A horizon is a discount: 1 is the whole completion, 0 one token."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def at_the_end(
+    rewards: Float[Tensor, " sequences"], mask: Bool[Tensor, "sequences time"]
+) -> Float[Tensor, "sequences time"]:
+    """A reward of whole completions, as a reward of tokens: all of it at the last token that counts."""
+    last = mask.sum(dim=1, keepdim=True) - 1
+    return torch.zeros(mask.shape, device=rewards.device).scatter(1, last.to(rewards.device), rewards.float()[:, None])
+
+
+def discounted_sum(values: Float[Tensor, "sequences time"], discount: float) -> Float[Tensor, "sequences time"]:
+    """sum_{s >= t} discount^(s - t) values_s at every t."""
+    if discount == 1.0:
+        return values.flip(1).cumsum(dim=1).flip(1)
+    later = torch.zeros_like(values[:, 0])
+    sums: list[Tensor] = []
+    for time in reversed(range(values.shape[1])):
+        later = values[:, time] + discount * later
+        sums.append(later)
+    return torch.stack(sums[::-1], dim=1)
+
+
+def returns_to_go(
+    rewards: Float[Tensor, "sequences time"],
+    kl: Float[Tensor, "sequences time"],
+    mask: Bool[Tensor, "sequences time"],
+    *,
+    beta: float,
+    discount: float = 1.0,
+) -> Float[Tensor, "sequences time"]:
+    """R_t = sum_{s >= t} g^(s - t) r_s - beta sum_{s > t} g^(s - t) KL_s, the return that token t has a say in.
+
+    KL_s is the exact KL of the distribution that token s is drawn from, a function of the tokens before s: token t has
+    no say in KL_t. With discount g = 0 what remains is r_t: the agent is myopic, and does not care what its token makes
+    of the tokens after it.
+    """
+    return discounted_sum(rewards * mask, discount) - beta * (discounted_sum(kl * mask, discount) - kl * mask)
