@@ -1,12 +1,16 @@
 """What an objective learns from: completions, what they are worth, and the price of a nat."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from agents.returns import returns_to_go
-from agents.rollout import Rollouts
+from agents.returns import returns_to_go, transition_rewards
+from agents.rollout import Rollouts, Samples
+from reward_models.errors import InvalidInput
+from reward_models.trace import CompletionTrace
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,11 @@ class Batch:
         return self.rollouts.samples.group
 
     @property
+    def prompts(self) -> int:
+        """Number of prompts."""
+        return len(self.rollouts.samples.prompts)
+
+    @property
     def scores(self) -> Float[Tensor, " sequences"]:
         """Reward of each completion: the sum over its tokens."""
         return (self.rewards * self.mask).sum(dim=1)
@@ -47,3 +56,70 @@ class Batch:
     def returns(self, kl: Float[Tensor, "sequences time"]) -> Float[Tensor, "sequences time"]:
         """Return-to-go of every token, with this KL of each token."""
         return returns_to_go(self.rewards, kl, self.mask, beta=self.beta, discount=self.discount)
+
+    def transitions(self, kl: Float[Tensor, "sequences time"]) -> Float[Tensor, "sequences time"]:
+        """What every token earns on the way to the next, with this KL of each token."""
+        return transition_rewards(self.rewards, kl, self.mask, beta=self.beta, discount=self.discount)
+
+    def rows(self, prompts: Sequence[int]) -> Int[Tensor, " rows"]:
+        """The places of the completions of these prompts."""
+        first = torch.tensor(prompts, dtype=torch.int64, device=self.mask.device) * self.group
+        return (first[:, None] + torch.arange(self.group, device=self.mask.device)).flatten()
+
+    def select(self, prompts: Sequence[int]) -> "Batch":
+        """The part of the batch with these prompts (counted from 0, in this order) and whole groups.
+
+        Groups stay whole because completions share the computation of their prompt. All prompts in their order give
+        the batch itself. Raises `InvalidInput` for no prompt or one that is not there.
+        """
+        if not prompts or not all(0 <= prompt < self.prompts for prompt in prompts):
+            raise InvalidInput(f"The batch has prompts 0 to {self.prompts - 1}, got {list(prompts)}.")
+        if list(prompts) == list(range(self.prompts)):
+            return self
+        rows = self.rows(prompts)
+        return replace(
+            self,
+            rollouts=_selected(self.rollouts, prompts, rows),
+            rewards=self.rewards[rows],
+            preferences=None if self.preferences is None else self.preferences[list(prompts)],
+        )
+
+    def regroup(self, rows: Int[Tensor, "groups members"]) -> "Batch":
+        """Groups of some of the completions by their places, each row of places within one prompt; no preferences."""
+        prompts = (rows[:, 0] // self.group).tolist()
+        return replace(
+            self,
+            rollouts=_selected(self.rollouts, prompts, rows.flatten()),
+            rewards=self.rewards[rows.flatten()],
+            preferences=None,
+        )
+
+
+def _selected(rollouts: Rollouts, prompts: Sequence[int], rows: Tensor) -> Rollouts:
+    reference = rollouts.reference
+    return Rollouts(
+        samples=_selected_samples(rollouts.samples, prompts, rows),
+        kl=rollouts.kl[rows],
+        entropy=rollouts.entropy[rows],
+        reference=CompletionTrace(
+            log_probabilities=reference.log_probabilities[rows],
+            hidden=reference.hidden[rows],
+            mask=reference.mask[rows],
+        ),
+        reference_logits=rollouts.reference_logits[rows],
+    )
+
+
+def _selected_samples(samples: Samples, prompts: Sequence[int], rows: Tensor) -> Samples:
+    kept, reference_kept = samples.distributions, samples.reference_distributions
+    return Samples(
+        prompts=tuple(samples.prompts[prompt] for prompt in prompts),
+        prompt_tokens=tuple(samples.prompt_tokens[prompt] for prompt in prompts),
+        group=len(rows) // len(prompts),
+        tokens=samples.tokens[rows],
+        mask=samples.mask[rows],
+        log_probabilities=samples.log_probabilities[rows],
+        completions=tuple(samples.completions[row] for row in rows.tolist()),
+        distributions=None if kept is None else kept[rows],
+        reference_distributions=None if reference_kept is None else reference_kept[rows],
+    )

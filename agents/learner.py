@@ -1,18 +1,20 @@
 """A policy in training: it samples, reads its own samples again with gradient, and takes steps."""
 
+import math
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from agents.batch import Batch
+from agents.decoding import encode_prompts
 from agents.divergence import entropy, exact_kl
 from agents.limits import acting_distributions
 from agents.passes import Prefill, completion_pass, prefill
 from agents.policy import Policy
-from agents.rollout import Rollouts, encode_prompts, rollout
+from agents.rollout import Rollouts, rollout
+from agents.token_terms import TokenTerms, token_terms
 from agents.value_function import ValueFunction
 from reward_models.errors import NonFinite
 
@@ -44,14 +46,18 @@ class Learner:
         with_critic: bool = False,
         critic_learning_rate: float = 1e-2,
     ) -> None:
-        """Learn the parameters of `policy` that require a gradient, in place."""
+        """Learn the parameters of `policy` that require a gradient, in place.
+
+        Raises `InvalidInput` if the policy acts within a limit that is measured from another reference.
+        """
+        policy.check_reference(reference)
         self.policy, self.reference = policy, reference
         self.clip_norm, self.bfloat16 = clip_norm, bfloat16
         self.parameters = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
         groups: list[dict[str, Any]] = [{"params": self.parameters, "lr": learning_rate}]
         self.critic: ValueFunction | None = None
         if with_critic:
-            self.critic = ValueFunction(policy.model.config.hidden_size).to(policy.device)
+            self.critic = ValueFunction(policy.width).to(policy.device)
             groups.append({"params": list(self.critic.parameters()), "lr": critic_learning_rate})
         self.optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
         self._rates = [float(group["lr"]) for group in groups]
@@ -75,11 +81,18 @@ class Learner:
 
     def sample(self, prompts: list[str], *, group: int, max_new_tokens: int, generator: torch.Generator) -> Rollouts:
         """Draw completions behind a prefill that keeps its graph, for the first `read` of them; errors as `rollout`."""
-        size = {"group": group, "max_new_tokens": max_new_tokens}
-        prompt_tokens = encode_prompts(self.policy, prompts, **size)
+        prompt_tokens = encode_prompts(self.policy, prompts, group=group, max_new_tokens=max_new_tokens)
         self._fresh = (prompt_tokens, self._prefill(prompt_tokens))
         with self.precision():
-            return rollout(self.policy, self.reference, prompts, **size, generator=generator, shared=self._fresh[1])
+            return rollout(
+                self.policy,
+                self.reference,
+                prompts,
+                group=group,
+                max_new_tokens=max_new_tokens,
+                generator=generator,
+                shared=self._fresh[1],
+            )
 
     def sample_reference(
         self, prompts: list[str], *, group: int, max_new_tokens: int, generator: torch.Generator
@@ -102,16 +115,19 @@ class Learner:
         shared = self._shared(prompt_tokens)
         with self.precision(), self.policy.active() as model:
             seen = completion_pass(model, shared, samples.tokens, group=samples.group)
+        if self.policy.limited is None:
+            terms = token_terms(seen.logits, rollouts.reference_logits, samples.tokens)
+        else:
+            found = torch.log_softmax(seen.logits, dim=-1)
+            reference = torch.log_softmax(rollouts.reference_logits, dim=-1)
+            acting = acting_distributions(self.policy.limited.limit, found, reference, samples.mask)
+            chosen = acting.gather(-1, samples.tokens[..., None])[..., 0]
+            terms = TokenTerms(acting, chosen, exact_kl(acting, reference))
         off = ~samples.mask
-        distributions = torch.log_softmax(seen.logits, dim=-1)
-        if self.policy.limited is not None:
-            read_by_reference = torch.log_softmax(rollouts.reference_logits, dim=-1)
-            limit = self.policy.limited.limit
-            distributions = acting_distributions(limit, distributions, read_by_reference, samples.mask)
         return Reading(
-            distributions=distributions,
-            chosen=distributions.gather(-1, samples.tokens[..., None])[..., 0].masked_fill(off, 0.0),
-            kl=exact_kl(distributions, rollouts.reference_logits).masked_fill(off, 0.0),
+            distributions=terms.log_probabilities,
+            chosen=terms.chosen.masked_fill(off, 0.0),
+            kl=terms.kl.masked_fill(off, 0.0),
             states=seen.states,
         )
 
@@ -124,14 +140,15 @@ class Learner:
             raise NonFinite(f"the loss is {loss.item()}; lower the learning rate or look at the reward.")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm))
-        if not np.isfinite(norm):
-            raise NonFinite(f"the norm of the gradient is {norm}; lower the learning rate or look at the reward.")
-        if self.critic is not None:
-            torch.nn.utils.clip_grad_norm_(self.critic.parameters(), self.clip_norm)
+        # The critic is clipped apart: its gradient is no part of the norm that is reported.
+        apart = [self.parameters] if self.critic is None else [self.parameters, list(self.critic.parameters())]
+        norms = [float(torch.nn.utils.clip_grad_norm_(part, self.clip_norm)) for part in apart]
+        for norm in norms:
+            if not math.isfinite(norm):
+                raise NonFinite(f"the norm of the gradient is {norm}; lower the learning rate or look at the reward.")
         self.optimizer.step()
         self.forget()
-        return norm
+        return norms[0]
 
     def warm_up(self, share: float) -> None:
         """Take the coming steps at this share of the learning rate."""

@@ -25,6 +25,23 @@ def discounted_sum(values: Float[Tensor, "sequences time"], discount: float) -> 
     return torch.stack(sums[::-1], dim=1)
 
 
+def transition_rewards(
+    rewards: Float[Tensor, "sequences time"],
+    kl: Float[Tensor, "sequences time"],
+    mask: Bool[Tensor, "sequences time"],
+    *,
+    beta: float,
+    discount: float = 1.0,
+) -> Float[Tensor, "sequences time"]:
+    """r_t - g beta KL_{t+1}: what token t earns on the way to the next one; 0 where the mask is False.
+
+    KL_s is the exact KL of the distribution that token s is drawn from, a function of the tokens before s: token t has
+    no say in KL_t, and the first KL it can change is the next. There is none after the last token that counts.
+    """
+    following = torch.cat([(kl * mask)[:, 1:], torch.zeros_like(kl[:, :1])], dim=1)
+    return rewards * mask - discount * beta * following
+
+
 def returns_to_go(
     rewards: Float[Tensor, "sequences time"],
     kl: Float[Tensor, "sequences time"],
@@ -35,8 +52,7 @@ def returns_to_go(
 ) -> Float[Tensor, "sequences time"]:
     """R_t = sum_{s >= t} g^(s - t) r_s - beta sum_{s > t} g^(s - t) KL_s, the return that token t has a say in.
 
-    KL_s is the exact KL of the distribution that token s is drawn from, a function of the tokens before s: token t has
-    no say in KL_t. With discount g = 0 what remains is r_t: the agent is myopic, and does not care what its token makes
-    of the tokens after it.
+    The discounted sum of the `transition_rewards`. With discount g = 0 what remains is r_t: the agent is myopic, and
+    does not care what its token makes of the tokens after it.
     """
-    return discounted_sum(rewards * mask, discount) - beta * (discounted_sum(kl * mask, discount) - kl * mask)
+    return discounted_sum(transition_rewards(rewards, kl, mask, beta=beta, discount=discount), discount)

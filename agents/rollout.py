@@ -9,16 +9,18 @@ tokenised again may have other tokens than the sampled ones (a policy can spell 
 the sampled tokens, `trace` reads texts.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from agents.divergence import entropy, exact_kl
-from agents.passes import CompletionPass, Decoder, Prefill, completion_pass, prefill
+from agents.decoding import Actor, decode, encode_prompts, inverse_cumulative, likeliest
+from agents.limits import acting_distributions
+from agents.passes import CompletionPass, Prefill, completion_pass, prefill
 from agents.policy import Policy
+from agents.token_terms import sample_terms
 from reward_models.errors import InvalidInput, NonFinite
 from reward_models.trace import CompletionTrace
 
@@ -76,31 +78,36 @@ def sample(
     generator: torch.Generator,
     keep_distributions: bool = False,
     shared: Prefill | None = None,
+    beginnings: Sequence[Sequence[int]] | None = None,
 ) -> Samples:
     """Draw `group` completions of each prompt, each until end-of-sequence or `max_new_tokens` tokens.
 
     One uniform number per token is drawn from `generator` for all tokens at once, and inverted through the cumulative
     distribution in float64; the same generator state gives the same completions. `shared` may hand in a prefill of the
-    same prompts by the same weights. Raises `InvalidInput` on prompts that do not fit the model's context and
-    `NonFinite` if the policy's logits are.
+    same prompts by the same weights; `beginnings`, the first tokens of each completion (of some, none or all), which
+    are then not drawn. Raises `InvalidInput` on prompts that do not fit the model's context and `NonFinite` if the
+    policy's logits are, or if it gives a token of a beginning no probability.
     """
     prompt_tokens = encode_prompts(policy, prompts, group=group, max_new_tokens=max_new_tokens)
     shape = (len(prompts) * group, max_new_tokens)
     uniform = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64).to(policy.device)
-    actor = _Actor(policy, prompts, group=group, max_new_tokens=max_new_tokens, shared=shared)
+    actor = Actor(policy, prompts, group=group, max_new_tokens=max_new_tokens, shared=shared)
+    begun = None if beginnings is None else _right_pad(beginnings, pad_id=policy.pad_id, device=policy.device)
     chosen: list[Tensor] = []
     kept: list[Tensor] = []
     reference_kept: list[Tensor] = []
 
     def draw(distribution: Tensor, time: int) -> Tensor:
         token = inverse_cumulative(distribution, uniform[:, time])
+        if begun is not None and time < begun[0].shape[1]:
+            token = torch.where(begun[1][:, time], begun[0][:, time], token)
         chosen.append(distribution.gather(1, token[:, None])[:, 0])
         if keep_distributions:
             kept.append(distribution)
             reference_kept.extend(actor.reference_distribution)
         return token
 
-    tokens, mask = _decode(actor, draw, policy=policy, max_new_tokens=max_new_tokens)
+    tokens, mask = decode(actor, draw, policy=policy, max_new_tokens=max_new_tokens)
     log_probabilities = torch.stack(chosen, dim=1).masked_fill(~mask, 0.0)
     if not bool(log_probabilities.isfinite().all()):
         raise NonFinite("The policy's logits became NaN or infinite while sampling; go back to earlier weights.")
@@ -126,8 +133,8 @@ def greedy(policy: Policy, prompts: Sequence[str], max_new_tokens: int, *, chunk
     prompt_tokens = encode_prompts(policy, prompts, group=1, max_new_tokens=max_new_tokens)
     texts = [""] * len(prompts)
     for rows in _by_length(prompt_tokens, chunk):
-        actor = _Actor(policy, [prompts[row] for row in rows], group=1, max_new_tokens=max_new_tokens)
-        tokens, mask = _decode(actor, _likeliest, policy=policy, max_new_tokens=max_new_tokens)
+        actor = Actor(policy, [prompts[row] for row in rows], group=1, max_new_tokens=max_new_tokens)
+        tokens, mask = decode(actor, likeliest, policy=policy, max_new_tokens=max_new_tokens)
         for row, text in zip(rows, _texts(policy, tokens, mask), strict=True):
             texts[row] = text
     return tuple(texts)
@@ -139,15 +146,16 @@ def trace(
 ) -> CompletionTrace:
     """What `policy` (usually a reference) makes of given completions, an equal number of them for every prompt.
 
-    Row p G + g of the answer is completion g of prompt p; log-probabilities and hidden states are 0 on padding. Works
-    through `chunk` prompts at a time, those of similar length together. Raises `InvalidInput` on ragged completions.
+    A limit is no part of it: these are the probabilities of the network itself. Row p G + g of the answer is completion
+    g of prompt p; log-probabilities and hidden states are 0 on padding. Works through `chunk` prompts at a time, those
+    of similar length together. Raises `InvalidInput` on ragged completions.
     """
     group = _group_of(prompts, completions)
     encoded = [policy.encode_completion(text) for texts in completions for text in texts]
     tokens, mask = _right_pad(encoded, pad_id=policy.pad_id, device=policy.device)
     prompt_tokens = encode_prompts(policy, prompts, group=group, max_new_tokens=tokens.shape[1])
     log_probabilities = torch.zeros(tokens.shape, device=policy.device)
-    hidden = torch.zeros(*tokens.shape, policy.model.config.hidden_size, device=policy.device)
+    hidden = torch.zeros(*tokens.shape, policy.width, device=policy.device)
     for rows in _by_length(prompt_tokens, chunk):
         places = torch.tensor([row * group + member for row in rows for member in range(group)], device=policy.device)
         time = int(mask[places].sum(dim=1).max())
@@ -174,6 +182,7 @@ def rollout(
     max_new_tokens: int,
     generator: torch.Generator,
     shared: Prefill | None = None,
+    beginnings: Sequence[Sequence[int]] | None = None,
 ) -> Rollouts:
     """Sample from the policy and read the samples with the reference: one sampling pass, one reference pass.
 
@@ -187,14 +196,18 @@ def rollout(
         generator=generator,
         keep_distributions=True,
         shared=shared,
+        beginnings=beginnings,
     )
     prompt_tokens = encode_prompts(reference, prompts, group=group, max_new_tokens=max_new_tokens)
     with reference.active() as model:
         read = prefill(model, prompt_tokens, pad_id=reference.pad_id)
         seen = completion_pass(model, read, samples.tokens, group=group)
     assert samples.distributions is not None  # they were asked for above
+    reference_logits = seen.logits
     # Within a limit the same numbers that the acting distributions were mixed with, so that what was spent is exact.
-    reference_logits = seen.logits if samples.reference_distributions is None else samples.reference_distributions
+    if policy.limited is not None and reference.reads_as(policy.limited.reference):
+        assert samples.reference_distributions is not None  # the limit is measured from them
+        reference_logits = samples.reference_distributions
     return _rollouts(samples, samples.distributions, reference_logits, seen.hidden)
 
 
@@ -204,9 +217,11 @@ def read_given(
 ) -> Rollouts:
     """Given completions as if they had been sampled, an equal number of them for every prompt.
 
-    `samples.log_probabilities` are the policy's own of these tokens, now; the exact KL is that at their prefixes, not
-    a mean over the policy's. Raises `InvalidInput` as `trace` does.
+    `samples.log_probabilities` are the policy's own of these tokens, now, within its limit where it has one; the exact
+    KL is that at their prefixes, not a mean over the policy's. Raises `InvalidInput` as `trace` does, and for a limit
+    that is measured from another reference.
     """
+    policy.check_reference(reference)
     group = _group_of(prompts, completions)
     encoded = [policy.encode_completion(text) for texts in completions for text in texts]
     tokens, mask = _right_pad(encoded, pad_id=policy.pad_id, device=policy.device)
@@ -219,6 +234,9 @@ def read_given(
             seen[name] = completion_pass(model, prefill(model, read[name], pad_id=one.pad_id), tokens, group=group)
     distributions = torch.log_softmax(seen["policy"].logits, dim=-1)
     reference_logits = seen["reference"].logits
+    if policy.limited is not None:
+        measured = torch.log_softmax(reference_logits, dim=-1)
+        distributions = acting_distributions(policy.limited.limit, distributions, measured, mask)
     samples = Samples(
         prompts=tuple(prompts),
         prompt_tokens=read["policy"],
@@ -233,26 +251,6 @@ def read_given(
     return _rollouts(samples, distributions, reference_logits, seen["reference"].hidden)
 
 
-def encode_prompts(
-    policy: Policy, prompts: Sequence[str], *, group: int, max_new_tokens: int
-) -> tuple[tuple[int, ...], ...]:
-    """Tokens of each prompt; `InvalidInput` if there is none, or one does not fit the context with its completion."""
-    if not prompts or group < 1 or max_new_tokens < 1:
-        raise InvalidInput(
-            f"Needed: at least one prompt, group >= 1 and max_new_tokens >= 1; got {len(prompts)} prompts, group "
-            f"{group}, max_new_tokens {max_new_tokens}."
-        )
-    tokens = tuple(tuple(policy.encode_prompt(prompt)) for prompt in prompts)
-    context = getattr(policy.model.config, "max_position_embeddings", None)
-    longest = max(len(prompt) for prompt in tokens)
-    if context is not None and longest + max_new_tokens > context:
-        raise InvalidInput(
-            f"A prompt of {longest} tokens and {max_new_tokens} new ones do not fit the model's context of {context}; "
-            "shorten the prompt, or brief its parts."
-        )
-    return tokens
-
-
 def token_log_probabilities(
     logits: Float[Tensor, "*batch vocabulary"], tokens: Int[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch"]:
@@ -260,117 +258,20 @@ def token_log_probabilities(
     return torch.log_softmax(logits.float(), dim=-1).gather(-1, tokens[..., None])[..., 0]
 
 
-def inverse_cumulative(
-    log_probabilities: Float[Tensor, "sequences vocabulary"], uniform: Float64[Tensor, " sequences"]
-) -> Int[Tensor, " sequences"]:
-    """The first token whose cumulative probability exceeds a uniform number in [0, 1); never one of probability 0."""
-    cumulative = log_probabilities.double().exp().cumsum(dim=-1)
-    threshold = uniform[:, None] * cumulative[:, -1:]
-    last = log_probabilities.shape[-1] - 1
-    return torch.searchsorted(cumulative, threshold, right=True)[:, 0].clamp(max=last)
-
-
 def _rollouts(samples: Samples, distributions: Tensor, reference_logits: Tensor, hidden: Tensor) -> Rollouts:
     off = ~samples.mask
-    reference_log_probabilities = token_log_probabilities(reference_logits, samples.tokens)
+    terms = sample_terms(distributions, reference_logits, samples.tokens)
     return Rollouts(
         samples=samples,
-        kl=exact_kl(distributions, reference_logits).masked_fill(off, 0.0),
-        entropy=entropy(distributions).masked_fill(off, 0.0),
+        kl=terms.kl.masked_fill(off, 0.0),
+        entropy=terms.entropy.masked_fill(off, 0.0),
         reference=CompletionTrace(
-            log_probabilities=reference_log_probabilities.masked_fill(off, 0.0),
+            log_probabilities=terms.reference.masked_fill(off, 0.0),
             hidden=hidden.masked_fill(off[..., None], 0.0),
             mask=samples.mask,
         ),
         reference_logits=reference_logits,
     )
-
-
-class _Actor:
-    """The distributions that a policy acts with, token by token; within its limit, where it has one."""
-
-    def __init__(
-        self,
-        policy: Policy,
-        prompts: Sequence[str],
-        *,
-        group: int,
-        max_new_tokens: int,
-        shared: Prefill | None = None,
-    ) -> None:
-        self._network = _Network(policy, prompts, group=group, max_new_tokens=max_new_tokens, shared=shared)
-        self._limited = policy.limited
-        self.reference_distribution: list[Tensor] = []
-        """The reference's log-probabilities of the next token, where there is a limit; else nothing."""
-        if policy.limited is not None:
-            reference = policy.limited.reference
-            self._reference = _Network(reference, prompts, group=group, max_new_tokens=max_new_tokens)
-            self._left = self._network.logits.new_full((len(prompts) * group,), policy.limited.limit.allowance)
-
-    def distribution(self) -> Tensor:
-        """Log-probabilities of the next token."""
-        found = torch.log_softmax(self._network.logits, dim=-1)
-        if self._limited is None:
-            return found
-        reference = torch.log_softmax(self._reference.logits, dim=-1)
-        self.reference_distribution = [reference]
-        acting = self._limited.limit.act(found, reference, self._left)
-        self._left = acting.left
-        return acting.log_probabilities
-
-    def read(self, token: Tensor) -> None:
-        """Go on behind these tokens."""
-        self._network.read(token)
-        if self._limited is not None:
-            self._reference.read(token)
-
-
-class _Network:
-    """One network that reads token by token behind its own prompts."""
-
-    def __init__(
-        self,
-        policy: Policy,
-        prompts: Sequence[str],
-        *,
-        group: int,
-        max_new_tokens: int,
-        shared: Prefill | None = None,
-    ) -> None:
-        self._policy = policy
-        tokens = encode_prompts(policy, prompts, group=group, max_new_tokens=max_new_tokens)
-        with policy.active() as model:
-            shared = prefill(model, tokens, pad_id=policy.pad_id) if shared is None else shared.detach()
-            self._decoder = Decoder(model, shared, group=group, max_new_tokens=max_new_tokens)
-        self.logits = shared.next_logits.repeat_interleave(group, dim=0)
-
-    def read(self, token: Tensor) -> None:
-        with self._policy.active():
-            self.logits = self._decoder.step(token)
-
-
-def _likeliest(distribution: Tensor, time: int) -> Tensor:
-    return distribution.argmax(dim=-1)
-
-
-def _decode(
-    actor: _Actor, choose: Callable[[Tensor, int], Tensor], *, policy: Policy, max_new_tokens: int
-) -> tuple[Int[Tensor, "sequences time"], Bool[Tensor, "sequences time"]]:
-    """Tokens as `choose(distribution, time)` picks them, and their mask; ends early once all completions have ended."""
-    distribution = actor.distribution()
-    ended = torch.zeros(len(distribution), dtype=torch.bool, device=distribution.device)
-    tokens: list[Tensor] = []
-    mask: list[Tensor] = []
-    for time in range(max_new_tokens):
-        token = choose(distribution, time).masked_fill(ended, policy.pad_id)
-        tokens.append(token)
-        mask.append(~ended)
-        ended = ended | (token == policy.eos_id)
-        if bool(ended.all()) or time + 1 == max_new_tokens:
-            break
-        actor.read(token)
-        distribution = actor.distribution()
-    return torch.stack(tokens, dim=1), torch.stack(mask, dim=1)
 
 
 def _group_of(prompts: Sequence[str], completions: Sequence[Sequence[str]]) -> int:
@@ -400,7 +301,8 @@ def _right_pad(
     sequences: Sequence[Sequence[int]], *, pad_id: int, device: torch.device
 ) -> tuple[Int[Tensor, "sequences time"], Bool[Tensor, "sequences time"]]:
     time = max(len(sequence) for sequence in sequences)
-    tokens = torch.tensor([[*sequence, *[pad_id] * (time - len(sequence))] for sequence in sequences])
+    rows = [[*sequence, *[pad_id] * (time - len(sequence))] for sequence in sequences]
+    tokens = torch.tensor(rows, dtype=torch.long)
     lengths = torch.tensor([len(sequence) for sequence in sequences])
     mask = torch.arange(time) < lengths[:, None]
     return tokens.to(device), mask.to(device)

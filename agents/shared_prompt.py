@@ -11,7 +11,7 @@ The model must accept position ids, a cache and an additive four-dimensional mas
 `transformers` do under eager and scaled-dot-product attention.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -123,7 +123,8 @@ def completion_pass(
     cache = DynamicCache()
     for index, (keys, values) in enumerate(shared.keys_and_values):
         cache.update(keys, values, index)
-    with last_hidden_states(model) as seen:
+    first = _repeat(shared.last_hidden, group)
+    with _one_completion_per_row(model, first, group=group) as seen:
         output = model(
             input_ids=_side_by_side(tokens, group=group),
             attention_mask=_mask(shared.mask, group=group, time=time, dtype=model.dtype),
@@ -131,12 +132,8 @@ def completion_pass(
             past_key_values=cache,
             use_cache=True,
         )
-    hidden = _one_per_row(seen[0], group=group).float()
-    return CompletionPass(
-        logits=_before(_repeat(shared.next_logits, group), _one_per_row(output.logits, group=group).float()),
-        hidden=hidden,
-        states=_before(_repeat(shared.last_hidden, group), hidden),
-    )
+    hidden, states = seen
+    return CompletionPass(logits=output.logits.float(), hidden=hidden.float(), states=states.float())
 
 
 @contextmanager
@@ -146,16 +143,49 @@ def last_hidden_states(model: PreTrainedModel) -> Iterator[list[Tensor]]:
     Raises `InvalidInput` if the model has no output layer, which a causal language model has.
     """
     seen: list[Tensor] = []
+    with _before_output_layer(model, lambda hidden: seen.append(hidden)):
+        yield seen
+
+
+@contextmanager
+def _one_completion_per_row(
+    model: PreTrainedModel, first: Float[Tensor, "sequences width"], *, group: int
+) -> Iterator[list[Tensor]]:
+    """Hand the output layer the states before each token, one completion a row; yields `[hidden, states]` of the pass.
+
+    A tensor over the vocabulary is many times larger than one of states, so it is these that are put in order, and
+    those after the last token, which predict nothing, have no logits.
+    """
+    seen: list[Tensor] = []
+
+    def arrange(places: Tensor) -> Tensor:
+        hidden = _one_per_row(places, group=group)
+        states = _before(first.to(hidden.dtype), hidden)
+        seen.extend([hidden, states])
+        return states
+
+    with _before_output_layer(model, arrange):
+        yield seen
+
+
+@contextmanager
+def _before_output_layer(model: PreTrainedModel, change: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+    """What the output layer reads goes through `change`, which may answer with something else to read."""
     output_layer = model.get_output_embeddings()
     if output_layer is None:
         raise InvalidInput(
             f"A {type(model).__name__} has no output layer over a vocabulary; use a causal language model."
         )
-    hook = output_layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+
+    def hook(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        changed = change(inputs[0])
+        return None if changed is None else (changed, *inputs[1:])
+
+    handle = output_layer.register_forward_pre_hook(hook)
     try:
-        yield seen
+        yield
     finally:
-        hook.remove()
+        handle.remove()
 
 
 def rows_per_prompt(shared: Prefill, *, group: int, time: int) -> int:

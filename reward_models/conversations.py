@@ -57,8 +57,14 @@ def render(tokenizer: PreTrainedTokenizerBase, prompt: Conversation, completion:
         return Rendered(text=prompt + completion, boundary=len(prompt), templated=False)
     asked, answered = messages(prompt, role="user"), messages(completion, role="assistant")
     text = _apply_template(tokenizer, [*asked, *answered], opening=False)
-    opened = _apply_template(tokenizer, asked, opening=True) if asked else ""
-    return Rendered(text=text, boundary=_shared(opened, text), templated=True)
+    before = opened(tokenizer, asked).text if asked else ""
+    return Rendered(text=text, boundary=_shared(before, text), templated=True)
+
+
+def opened(tokenizer: PreTrainedTokenizerBase, asked: Sequence[Message]) -> Rendered:
+    """Messages up to where the answer begins, which the template opens; InvalidInput as `render`."""
+    text = _apply_template(tokenizer, messages(asked, role="user"), opening=True)
+    return Rendered(text=text, boundary=len(text), templated=True)
 
 
 def messages(conversation: Conversation, *, role: str) -> list[dict[str, str]]:

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from agents.decoding import inverse_cumulative
 from agents.divergence import exact_kl
 from agents.policy import Policy
-from agents.rollout import greedy, inverse_cumulative, rollout, sample, trace
+from agents.rollout import greedy, rollout, sample, trace
 from reward_models.errors import InvalidInput, NonFinite
 
 PROMPTS = ["w1 w2 w3 w4", "w2", "w3 w3"]

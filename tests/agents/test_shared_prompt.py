@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from agents.policy import Policy
 from agents.shared_prompt import Decoder, Prefill, completion_pass, left_pad, prefill, rows_per_prompt
@@ -51,6 +52,42 @@ def test_hidden_states_are_those_after_reading_each_token(make_policy: Callable[
             prompt = PROMPTS[row // GROUP]
             plain = policy.model.model(input_ids=torch.tensor([[*prompt, *tokens.tolist()]])).last_hidden_state[0]
             torch.testing.assert_close(hidden[row], plain[len(prompt) :], atol=1e-5, rtol=1e-5)
+
+
+def test_states_are_those_in_which_each_token_is_chosen(make_policy: Callable[..., Policy]) -> None:
+    policy = make_policy(0)
+    with torch.no_grad():
+        shared = prefill(policy.model, PROMPTS, pad_id=policy.pad_id)
+        seen = completion_pass(policy.model, shared, TOKENS, group=GROUP)
+    assert torch.equal(seen.states[:, 1:], seen.hidden[:, :-1])
+    assert torch.equal(seen.states[:, 0], shared.last_hidden.repeat_interleave(GROUP, dim=0))
+    torch.testing.assert_close(policy.model.lm_head(seen.states), seen.logits, atol=1e-5, rtol=1e-5)
+
+
+def test_a_model_that_changes_its_logits_after_the_output_layer_is_followed() -> None:
+    """Gemma 2 caps its logits at c tanh(z / c): what is shared must go through all of its forward pass."""
+    torch.manual_seed(0)
+    config = Gemma2Config(
+        vocab_size=8,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        final_logit_softcapping=5.0,
+        initializer_range=0.2,
+        attn_implementation="eager",
+    )
+    model = Gemma2ForCausalLM(config).eval()
+    with torch.no_grad():
+        shared = prefill(model, PROMPTS, pad_id=0)
+        logits = completion_pass(model, shared, TOKENS, group=GROUP).logits
+        for row, tokens in enumerate(TOKENS.tolist()):
+            prompt = PROMPTS[row // GROUP]
+            plain = model(input_ids=torch.tensor([[*prompt, *tokens]]), use_cache=False).logits[0, len(prompt) - 1 : -1]
+            torch.testing.assert_close(logits[row], plain, atol=1e-5, rtol=1e-5)
+    assert 2.0 < float(logits.abs().max()) < 5.0
 
 
 @torch.no_grad()
