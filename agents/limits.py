@@ -3,6 +3,8 @@
 A limit stands between the policy's network and its samples. At each token it is given the policy's and the reference's
 distribution and what is left of the episode's allowance, and answers with the distribution that acts, a mixture of the
 two, and with what is left after it. Nothing is learned here, and nothing can be overdrawn.
+
+    m = alpha a + (1 - alpha) b,    a the policy's distribution, b the reference's, alpha the largest that fits.
 """
 
 from abc import ABC, abstractmethod
@@ -38,6 +40,26 @@ class AbstractLimit(ABC):
         left: Float[Tensor, " sequences"],
     ) -> Acting:
         """The acting distribution, given both log-probabilities; differentiable in `policy` and in `left`."""
+
+
+def mixture(
+    policy: Float[Tensor, "sequences vocabulary"],
+    reference: Float[Tensor, "sequences vocabulary"],
+    share: Float[Tensor, " sequences"],
+) -> Float[Tensor, "sequences vocabulary"]:
+    """log(share a + (1 - share) b) of two log-probabilities: exactly the policy's at share 1, the reference's at 0.
+
+    Differentiable in `policy` and `share`; where the share is 0 or 1, its gradient is 0. A token impossible to both
+    stays so.
+    """
+    impossible = policy.isneginf() & reference.isneginf()
+    inside = torch.where((share > 0) & (share < 1), share, torch.full_like(share, 0.5))[:, None]
+    # Two tokens of probability 0 would have a gradient of 0 / 0.
+    first = policy.masked_fill(impossible, 0.0) + inside.log()
+    second = reference.masked_fill(impossible, 0.0) + torch.log1p(-inside)
+    mixed = torch.logaddexp(first, second).masked_fill(impossible, -torch.inf)
+    mixed = torch.where((share >= 1)[:, None], policy, mixed)
+    return torch.where((share <= 0)[:, None], reference, mixed)
 
 
 def acting_distributions(
