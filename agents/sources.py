@@ -5,7 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, final
+from typing import ClassVar, Literal, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -17,6 +17,10 @@ from reward_models.errors import InvalidInput, NonFinite
 
 Reward = Callable[[Rollouts], Tensor]
 """One number per sequence (or one per token) in the order of the sequences; called without autocast or gradient."""
+
+
+Given = Literal["rewards", "preferences", "demonstrations"]
+"""What is said of the completions of a source; demonstrations are only there, with rewards of 0."""
 
 
 class Material(NamedTuple):
@@ -31,6 +35,9 @@ class Material(NamedTuple):
 
 class AbstractSource(ABC):
     """Completions with rewards, or with preferences, for every step of a training."""
+
+    gives: ClassVar[Given] = "rewards"
+    """What is said of its completions."""
 
     @abstractmethod
     def draw(self, learner: Learner, *, samples_from: Literal["policy", "reference"], seed: int, step: int) -> Material:
@@ -98,6 +105,8 @@ class Comparisons(AbstractSource):
     pairs: Sequence[GivenPair]
     pairs_per_step: int = 32
 
+    gives: ClassVar[Given] = "preferences"
+
     def __post_init__(self) -> None:
         if not self.pairs or self.pairs_per_step < 1:
             raise InvalidInput(
@@ -134,6 +143,8 @@ class Demonstrations(AbstractSource):
 
     examples: Sequence[tuple[str, str]]
     examples_per_step: int = 32
+
+    gives: ClassVar[Given] = "demonstrations"
 
     def __post_init__(self) -> None:
         if not self.examples or self.examples_per_step < 1:

@@ -5,6 +5,7 @@ records are the whole state, and on one thread a resumed training ends with bit-
 is neither read nor changed.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -103,7 +104,7 @@ def train(
     Raises `NonFinite`, naming the step, before a reward, loss or gradient that is not finite can touch the weights;
     `ArtifactError` if the checkpoint is damaged or of another training; `InvalidInput` on unusable arguments.
     """
-    _check(policy, reference, objective, regularizer)
+    _check(policy, reference, source, objective, regularizer)
     learner = Learner(
         policy,
         reference,
@@ -121,6 +122,7 @@ def train(
         try:
             # 1. Completions, and what they are worth.
             material = source.draw(learner, samples_from=objective.samples_from, seed=seed, step=step)
+            worth = None if gold is None else _true_worth(gold, material)
             batch = Batch(*material[:2], beta=beta, discount=settings.discount, preferences=material.preferences)
             # 2. One update, unless something is not finite.
             learner.warm_up(min(1.0, (step + 1) / (settings.warmup + 1)))
@@ -129,7 +131,7 @@ def train(
             raise NonFinite(f"Training stopped at step {step}, before its update: {error}") from error
         # 3. The record, and a checkpoint.
         seconds = time.perf_counter() - began
-        records.append(_record(step, material, beta, update, seconds=seconds, gold=gold))
+        records.append(_checked(_record(step, material, beta, update, seconds=seconds, gold=worth)))
         if on_step is not None:
             on_step(records[-1])
         last = len(records) == settings.steps or regularizer.finished([record.kl for record in records])
@@ -139,9 +141,20 @@ def train(
     return records
 
 
-def _check(policy: Policy, reference: Policy, objective: AbstractObjective, regularizer: AbstractRegularizer) -> None:
+def _check(
+    policy: Policy,
+    reference: Policy,
+    source: AbstractSource,
+    objective: AbstractObjective,
+    regularizer: AbstractRegularizer,
+) -> None:
     if policy.is_same_as(reference):
         raise InvalidInput("policy and reference are one model, so no KL could arise; pass `reference.copy()`.")
+    if source.gives not in objective.takes:
+        raise InvalidInput(
+            f"{type(objective).__name__} learns from {' or '.join(objective.takes)}, and {type(source).__name__} gives "
+            f"{source.gives}; choose another objective or another source."
+        )
     if objective.needs_penalty and not regularizer.coefficient([]) > 0:
         raise InvalidInput(
             f"{type(objective).__name__} aims at pi0 exp(reward / beta), which needs beta above 0; choose another "
@@ -150,14 +163,12 @@ def _check(policy: Policy, reference: Policy, objective: AbstractObjective, regu
 
 
 def _record(
-    step: int, material: Material, beta: float, update: UpdateRecord, *, seconds: float, gold: Reward | None
+    step: int, material: Material, beta: float, update: UpdateRecord, *, seconds: float, gold: float | None
 ) -> StepRecord:
     rollouts = material.rollouts
     samples = rollouts.samples
     texts = [samples.completions[at : at + samples.group] for at in range(0, len(samples), samples.group)]
     tokens = int(samples.mask.sum())
-    with torch.no_grad():
-        worth = None if gold is None else float(gold(rollouts).mean())
     return StepRecord(
         step=step,
         reward=float((material.rewards * samples.mask).sum(dim=1).mean()),
@@ -168,9 +179,29 @@ def _record(
         distinct=sum(len(set(group)) for group in texts) / len(samples),
         gradient_norm=update.gradient_norm,
         seconds=seconds,
-        gold=worth,
+        gold=gold,
         measures=dict(update.measures),
     )
+
+
+def _checked(record: StepRecord) -> StepRecord:
+    """The same; `NonFinite` for a number that no checkpoint could hold and no curve show."""
+    numbers = {name: value for name, value in asdict(record).items() if isinstance(value, float)} | record.measures
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise NonFinite(
+                f"Training stopped after step {record.step}: its {name} is {value}; go back to a checkpoint."
+            )
+    return record
+
+
+def _true_worth(gold: Reward, material: Material) -> float:
+    """Mean over the sequences."""
+    with torch.no_grad():
+        worth = float(gold(material.rollouts).mean())
+    if not math.isfinite(worth):
+        raise NonFinite(f"the gold of the completions is {worth} on average; look at the function for it.")
+    return worth
 
 
 def _identity(
@@ -188,6 +219,7 @@ def _identity(
         "objective": repr(objective),
         "regularizer": repr(regularizer),
         "limit": None if policy.limited is None else repr(policy.limited.limit),
+        "chat": policy.chat,
         "condition": policy.condition,
         **source.identity(),
         "seed": seed,

@@ -11,7 +11,7 @@ near to all: in its metric a few conjugate gradients go most of the way (Nocedal
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,21 @@ MAX_PRODUCTS = 250
 """Products with the Hessian for one step at most; what is missing then is left to the next step."""
 
 Precondition: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@runtime_checkable
+class Curvature(Protocol):
+    """Positive definite matrices of several problems, each as what it makes of a vector."""
+
+    @property
+    def l2(self) -> Float[Tensor, " problems"]:
+        """What each matrix has added to its diagonal, which a preconditioner needs to know."""
+
+    def times(self, vectors: Float[Tensor, "problems width"]) -> Float[Tensor, "problems width"]:
+        """The matrix of problem b times the vector of problem b."""
+
+    def of(self, problems: Tensor) -> "Curvature":
+        """Those of some of the problems."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,23 +92,26 @@ def shared_preconditioner(
 
 
 def conjugate_gradients(
-    hessian: Hessian,
+    hessian: Curvature,
     right: Float[Tensor, "problems width"],
     precondition: Precondition,
     shares: Float[Tensor, " problems"],
     *,
     negligible: float = 0.0,
+    relative: float = RELATIVE,
+    products: int = MAX_PRODUCTS,
 ) -> Float[Tensor, "problems width"]:
     """x_b with H_b x_b near right_b, from x_b = 0.
 
-    A problem is left alone once its residual r has  r^T M^-1 r  below `RELATIVE` squared of its first value, or below
-    `negligible`; M is the preconditioner. Every iterate lowers the quadratic model, so that each is a descent step.
+    A problem is left alone once its residual r has  r^T M^-1 r  below `relative` squared of its first value, or below
+    `negligible`, or after `products` products; M is the preconditioner. Every iterate lowers the quadratic model, so
+    that each is a descent step.
     """
     solution, residual = torch.zeros_like(right), right.clone()
     scaled = precondition(right, shares, hessian.l2)
     direction, size = scaled.clone(), (right * scaled).sum(dim=1)
-    goal = (RELATIVE**2 * size).clamp(min=negligible)
-    for _ in range(MAX_PRODUCTS):
+    goal = (relative**2 * size).clamp(min=negligible)
+    for _ in range(products):
         live = torch.nonzero(size > goal)[:, 0]
         if len(live) == 0:
             break

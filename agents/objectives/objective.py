@@ -9,6 +9,7 @@ import torch
 
 from agents.batch import Batch
 from agents.learner import Learner
+from agents.sources import Given
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class AbstractObjective(ABC):
 
     samples_from: ClassVar[Literal["policy", "reference"]] = "policy"
     """Whose completions it learns from."""
+    takes: ClassVar[tuple[Given, ...]] = ("rewards",)
+    """What it can learn from; a source of anything else is refused before the first step."""
     needs_critic: ClassVar[bool] = False
     """Whether the learner must have a value function."""
     needs_penalty: ClassVar[bool] = False

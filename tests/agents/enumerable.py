@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from agents.batch import Batch
+from agents.learner import Learner
 from agents.objectives.objective import AbstractObjective
 from agents.policy import Policy
 from agents.regularizer import FixedPenalty
 from agents.rollout import Rollouts
-from agents.sources import AbstractSource, OnPolicy
+from agents.sources import AbstractSource, OnPolicy, generator_of
 from agents.training import StepRecord, TrainSettings, train
 
 PROMPT = "w2 w1"
@@ -88,6 +90,28 @@ class World:
         log_policy = self.log_distribution(policy)
         return -float((log_policy.exp() * log_policy).sum())
 
+    def begin_with(self, prefix: tuple[int, ...]) -> Tensor:
+        """Which completions do, (completions,), True or False."""
+        return torch.tensor([completion[: len(prefix)] == prefix for completion in self.completions])
+
+    def next_tokens(self, log_distribution: Tensor) -> dict[tuple[int, ...], Tensor]:
+        """Log-probabilities of the next token behind every prefix, out of those of the completions."""
+        found = {}
+        for prefix in sorted({completion[:time] for completion in self.completions for time in range(len(completion))}):
+            tokens = range(1 + max(token for completion in self.completions for token in completion))
+            masses = [log_distribution[self.begin_with((*prefix, token))].logsumexp(0) for token in tokens]
+            found[prefix] = torch.log_softmax(torch.stack(masses), dim=0)
+        return found
+
+    def joined(self, next_tokens: dict[tuple[int, ...], Tensor]) -> Tensor:
+        """The other way: log-probability of every completion."""
+        return torch.stack(
+            [
+                torch.stack([next_tokens[completion[:time]][token] for time, token in enumerate(completion)]).sum()
+                for completion in self.completions
+            ]
+        )
+
     def source(self, *, group: int = 512, sign: float = 1.0, prompts_per_step: int = 1) -> OnPolicy:
         """Completions of PROMPT with their rewards, turned round where `sign` is -1."""
         return OnPolicy(
@@ -143,3 +167,38 @@ def trained(
             seed=seed * 100 + number,
         )
     return policy, records
+
+
+def batch_of(
+    of: World,
+    *,
+    group: int,
+    prompts: int = 1,
+    policy: Policy | None = None,
+    critic: float = 0.0,
+    clip_norm: float = 1e9,
+) -> tuple[Learner, Batch]:
+    """A learner of `policy` (or a copy of the reference) with a batch of its own; its critic has weights `critic`."""
+    learner = Learner(
+        of.reference.copy() if policy is None else policy,
+        of.reference,
+        learning_rate=1e-3,
+        clip_norm=clip_norm,
+        with_critic=True,
+    )
+    assert learner.critic is not None
+    torch.nn.init.constant_(learner.critic.head.weight, critic)
+    source = of.source(group=group, prompts_per_step=prompts)
+    material = source.draw(learner, samples_from="policy", seed=1, step=0)
+    return learner, Batch(*material[:2], beta=of.beta)
+
+
+def gradient_of(
+    of: World, objective: AbstractObjective, *, group: int, prompts: int = 1, policy: Policy | None = None
+) -> Tensor:
+    """The gradient of the last step of one update, of all weights of the policy and of a critic with an opinion."""
+    policy = None if policy is None else policy.copy()
+    learner, batch = batch_of(of, group=group, prompts=prompts, policy=policy, critic=0.1)
+    objective.update(learner, batch, generator_of("update", seed=1, number=0))
+    gradients = [parameter.grad for parameter in learner.trained.parameters()]
+    return torch.cat([gradient.flatten() for gradient in gradients if gradient is not None])

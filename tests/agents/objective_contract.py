@@ -1,7 +1,7 @@
 """What every objective has to keep; the test file of an objective subclasses this, once for each way to set it."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -133,5 +133,6 @@ class ObjectiveContract:
     def test_its_settings_are_in_its_name(self) -> None:
         """A checkpoint is refused to a training with other settings, which are compared by their representation."""
         objective = self.objective()
-        for name in getattr(objective, "__dataclass_fields__", {}):
-            assert f"{name}=" in repr(objective)
+        assert is_dataclass(objective)
+        for setting in fields(objective):
+            assert f"{setting.name}=" in repr(objective)

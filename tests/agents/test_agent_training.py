@@ -6,14 +6,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import final
 
 import pytest
 import torch
 from torch import Tensor
 
+from agents.batch import Batch
 from agents.checkpoint import FILE_NAME
+from agents.learner import Learner
+from agents.objectives.objective import AbstractObjective, UpdateRecord
 from agents.objectives.rloo import RLOO
 from agents.policy import Policy
 from agents.regularizer import AbstractRegularizer, FixedPenalty
@@ -26,6 +30,7 @@ PROMPTS = ["w1 w2 w3", "w4", "w5 w6", "w2 w2 w2 w2", "w7"]
 SETTINGS = TrainSettings(steps=6, learning_rate=1e-2, checkpoint_every=2, warmup=3)
 SIZE = {"prompts_per_step": 2, "group": 4, "max_new_tokens": 4}
 PENALTY = FixedPenalty(0.1)
+OBJECTIVE = RLOO()
 
 
 def share_of_ones(rollouts: Rollouts) -> Tensor:
@@ -46,18 +51,21 @@ def train_on(
     regularizer: AbstractRegularizer = PENALTY,
     checkpoint: Path | None = None,
     on_step: Callable[[StepRecord], None] | None = None,
+    objective: AbstractObjective = OBJECTIVE,
+    gold: Reward | None = None,
 ) -> list[StepRecord]:
     """RLOO on the prompts above, but for what is given."""
     return train(
         policy,
         reference,
         source=OnPolicy(prompts=prompts, reward=reward, **size),
-        objective=RLOO(),
+        objective=objective,
         regularizer=regularizer,
         settings=settings,
         seed=seed,
         checkpoint=checkpoint,
         on_step=on_step,
+        gold=gold,
     )
 
 
@@ -241,6 +249,42 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update(make_policy: Call
     assert equal(weights(policy), before)
 
 
+def test_gold_that_is_not_finite_stops_before_the_update(make_policy: Callable[..., Policy], tmp_path: Path) -> None:
+    """No checkpoint could hold it, so the steps after the last one would be lost."""
+    policy, reference = make_policy(1), make_policy(1)
+    before = weights(policy)
+    with pytest.raises(NonFinite, match="step 0, before its update: the gold"):
+        train_on(policy, reference, checkpoint=tmp_path, gold=lambda rollouts: share_of_ones(rollouts) / 0.0)
+    assert equal(weights(policy), before)
+    worth: list[float] = []
+
+    def gold(rollouts: Rollouts) -> Tensor:
+        worth.append(float(2 * share_of_ones(rollouts).mean()))
+        return 2 * share_of_ones(rollouts)
+
+    records = train_on(policy, reference, checkpoint=tmp_path, gold=gold)
+    assert [record.gold for record in records] == pytest.approx(worth)
+    assert [record.gold for record in records] == pytest.approx([2 * record.reward for record in records])
+    ungiven = make_policy(1)
+    assert all(record.gold is None for record in train_on(ungiven, reference))
+    assert equal(weights(ungiven), weights(policy))
+
+
+@final
+@dataclass(frozen=True)
+class Spoiled(AbstractObjective):
+    """RLOO with a figure that is not finite."""
+
+    def update(self, learner: Learner, batch: Batch, generator: torch.Generator) -> UpdateRecord:
+        return replace(RLOO().update(learner, batch, generator), measures={"clip_share": math.inf})
+
+
+def test_a_figure_that_is_not_finite_is_named(make_policy: Callable[..., Policy], tmp_path: Path) -> None:
+    with pytest.raises(NonFinite, match="after step 0: its clip_share is inf"):
+        train_on(make_policy(1), make_policy(1), objective=Spoiled(), checkpoint=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_weights_that_are_not_finite_are_named_with_the_step(make_policy: Callable[..., Policy]) -> None:
     policy = make_policy(1)
     with torch.no_grad():
@@ -302,6 +346,19 @@ def test_every_prompt_comes_once_before_any_comes_twice() -> None:
     assert len(batch_of_step(PROMPTS[:2], 5, seed=1, step=0)) == 5
 
 
+def test_every_step_draws_anew(make_policy: Callable[..., Policy]) -> None:
+    """One prompt and one policy: other completions at another step, the same ones at the same step."""
+    learner = Learner(make_policy(1), make_policy(1), learning_rate=1e-3)
+    source = OnPolicy(prompts=PROMPTS[:1], reward=share_of_ones, prompts_per_step=1, group=16, max_new_tokens=4)
+    texts = [
+        source.draw(learner, samples_from=whose, seed=5, step=step).rollouts.samples.completions
+        for whose in ("policy", "reference")
+        for step in (0, 1, 0)
+    ]
+    assert texts[0] == texts[2] != texts[1]
+    assert texts[3] == texts[5] != texts[4]
+
+
 def test_generators_differ_by_stream_seed_and_number() -> None:
     keys = [("a", 0, 0), ("b", 0, 0), ("a", 1, 0), ("a", 0, 1)]
     drawn = [float(torch.rand(1, generator=generator_of(name, seed=seed, number=at))) for name, seed, at in keys]
@@ -323,7 +380,7 @@ def test_unusable_arguments_are_refused(make_policy: Callable[..., Policy]) -> N
         train_on(policy, reference, prompts=[], reward=share_of_ones, settings=SETTINGS, seed=0)
     with pytest.raises(InvalidInput, match="prompts_per_step must be at least 1"):
         train_on(policy, reference, size=SIZE | {"prompts_per_step": 0})
-    with pytest.raises(InvalidInput, match="at least 2 completions per prompt"):
+    with pytest.raises(InvalidInput, match="at least 2 completions"):
         train_on(policy, reference, size=SIZE | {"group": 1})
     with pytest.raises(InvalidInput, match="one number for each of 8 sequences"):
         train_on(policy, reference, prompts=PROMPTS, reward=lambda _: torch.zeros(3), settings=SETTINGS, seed=0)
