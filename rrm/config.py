@@ -38,6 +38,15 @@ Objective = Literal[
 ]
 """How an agent learns, a file each in `agents.objectives`."""
 
+WHOLE_COMPLETIONS = frozenset({"dpo", "online_dpo", "distribution_matching", "supervised", "reward_conditioned"})
+"""Objectives to which a completion is one choice, so that none of its tokens can be credited alone."""
+
+POSTERIOR_ONLY = frozenset({"dpo", "online_dpo", "distribution_matching"})
+"""Objectives whose aim is pi0 exp(reward / beta), which is nothing where beta is 0."""
+
+CONDITION_BUCKETS = 4
+"""Into how many shares by reward reward_conditioned divides the completions of a document."""
+
 RegularizerName = Literal["fixed", "adaptive", "early_stop"]
 """What sets the price of a nat."""
 
@@ -246,6 +255,16 @@ class AgentSection(Section):
     )
 
     @model_validator(mode="after")
+    def _objective_fits(self) -> "AgentSection":
+        if self.horizon == "myopic" and self.objective in WHOLE_COMPLETIONS:
+            raise ValueError(f"'{self.objective}' weighs whole completions, so its horizon is 'completion'")
+        if self.beta == 0 and self.objective in POSTERIOR_ONLY:
+            raise ValueError(f"'{self.objective}' aims at base × exp(reward / beta), so beta must be above 0")
+        if self.objective == "reward_conditioned" and self.group % CONDITION_BUCKETS:
+            raise ValueError(f"'reward_conditioned' needs a group that is a multiple of {CONDITION_BUCKETS}")
+        return self
+
+    @model_validator(mode="after")
     def _one_limit(self) -> "AgentSection":
         if self.budget and self.total_variation:
             raise ValueError("choose one hard limit, 'budget' or 'total_variation'; the other stays 0")
@@ -271,6 +290,12 @@ class Configuration(Section):
     reward: RewardSection = RewardSection()
     agent: AgentSection = AgentSection()
     rounds: RoundsSection = RoundsSection()
+
+    @model_validator(mode="after")
+    def _myopic_needs_heads(self) -> "Configuration":
+        if self.agent.horizon == "myopic" and self.reward.kind != "heads":
+            raise ValueError("agent.horizon 'myopic' needs reward.kind 'heads': only they give a reward for each token")
+        return self
 
 
 def section_models() -> dict[str, type[Section]]:

@@ -9,7 +9,7 @@ import torch
 
 from agents.policy import Policy
 from reward_models.backbone import Backbone
-from rrm.config import Configuration
+from rrm.config import AgentSection, Configuration
 from rrm.errors import RunCorrupt, Stopped
 from rrm.judging.raters import AbstractRater
 from rrm.progress import AbstractProgress
@@ -17,6 +17,7 @@ from rrm.rewards.models import AbstractRewards, load_rewards
 from rrm.standing import BASE as BASE
 from rrm.standing import artifact_id as artifact_id
 from rrm.standing import assistant, incumbent
+from rrm.steps.agent_choices import as_it_acts
 from rrm.store import (
     Artifact,
     Run,
@@ -30,6 +31,9 @@ from rrm.store import (
 )
 from rrm.tasks.document import Document
 from rrm.tasks.task import AbstractTask, Split, documents
+
+ADAPTER = "adapter_config.json"
+"""The file by which PEFT knows a folder that holds an adapter and no whole model."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,20 @@ class Workbench:
         return documents(self.task, split=split, level=level, count=count, first=first)
 
     def policy(self, agent_id: str) -> Policy:
-        """The base policy, or a trained agent read from the run's folder."""
+        """The base policy, or a trained agent read from the run's folder, as it was trained to act."""
         if agent_id == BASE:
             return self.base
-        policy = Policy.load(self.run.folder / artifact(self.run, agent_id).folder)
+        settings = AgentSection.model_validate(artifact(self.run, agent_id).settings)
+        return as_it_acts(self.weights(agent_id), base=self.base, settings=settings)
+
+    def weights(self, agent_id: str) -> Policy:
+        """What training starts from: a copy of the base, or a trained agent, without limit or condition."""
+        if agent_id == BASE:
+            return self.base.copy()
+        folder = self.run.folder / artifact(self.run, agent_id).folder
+        if (folder / ADAPTER).exists():
+            return Policy.load_adapter(folder, self.base)
+        policy = Policy.load(folder)
         policy.model.to(self.base.device)
         return policy
 

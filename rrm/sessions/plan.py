@@ -1,7 +1,6 @@
 """What a session learns from, written down when it begins: whoever resumes it learns from the same."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from rrm.sessions.settings import refuse_too_few
 from rrm.steps.fitting import final_judgements
 from rrm.store import Judgement, Purpose, StoredComparison, comparisons
 from rrm.workbench import Workbench
+from rrm.writing import write_whole
 
 PLAN_FILE = "plan.json"
 MOST_UNJUDGED = 4000
@@ -59,14 +59,6 @@ def settled_plan(bench: Workbench, session: Session) -> Plan:
     )
     write_whole(path, json.dumps(asdict(plan)).encode())
     return plan
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is there complete or not at all, whenever the process is killed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
 
 
 def _looked_at(bench: Workbench, session: Session, judged: Sequence[Judgement]) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ from safetensors.torch import load, save
 from agents.rollout import trace
 from reward_models.features import extract
 from rrm.rewards.reading import Reading, StoredReading, put_together
-from rrm.sessions.plan import write_whole
 from rrm.store import StoredComparison, completions
 from rrm.workbench import Workbench
+from rrm.writing import write_whole
 
 PROMPTS_TOGETHER = 32
 """Prompts of one part: the most that a kill can cost."""

@@ -13,12 +13,13 @@ from rrm.sessions.current import predictions_file, written_predictions
 from rrm.sessions.forecast import CurvePoint, curve_point, forecast
 from rrm.sessions.learning import fitted, orders, point_of, share_point, shares
 from rrm.sessions.material import Material, gather
-from rrm.sessions.plan import session_folder, write_whole
+from rrm.sessions.plan import session_folder
 from rrm.sessions.records import Session
 from rrm.sessions.store import record_points, session_points
 from rrm.store import ArtifactKind, register_artifact, utc_now
 from rrm.store.artifacts import comparisons_fitted_to
 from rrm.workbench import Workbench
+from rrm.writing import write_whole
 
 LAST_FIT = "Fitting to all judgements"
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pydantic import ValidationError
 
-from rrm.config import RewardSection
+from rrm.config import RewardSection, Section
 from rrm.errors import ConfigurationError, RunError
 from rrm.people.exclusions import left_out
 from rrm.sessions.launching import launch
@@ -14,6 +15,8 @@ from rrm.sessions.records import Session, SessionKind
 from rrm.sessions.store import create_session, running_session, session
 from rrm.store.run import Run
 from rrm.store.transaction import rows
+
+Known = TypeVar("Known", bound=Section)
 
 FEWEST_JUDGEMENTS = 8
 """Judgements without which there is nothing to learn from: fewer do not even fill the folds of a cross-validation."""
@@ -44,8 +47,13 @@ def checked_settings(settings: Mapping[str, object]) -> RewardSection:
 
     A session can choose whatever a run is configured for. Raises ConfigurationError, naming what is wrong.
     """
+    return validated(RewardSection, {**_FORMER, **settings})
+
+
+def validated(model: type[Known], settings: Mapping[str, object]) -> Known:
+    """A section of the configuration from what people chose. Raises ConfigurationError, naming what is wrong."""
     try:
-        return RewardSection.model_validate({**_FORMER, **settings})
+        return model.model_validate(dict(settings))
     except ValidationError as error:
         first = error.errors()[0]
         found = str(first["msg"]).removeprefix("Value error, ")

@@ -5,21 +5,30 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from agents.objectives.rloo import RLOO
-from agents.regularizer import FixedPenalty
+from agents.adapters import has_adapter
+from agents.policy import Policy
 from agents.rollout import Rollouts
-from agents.sources import OnPolicy
+from agents.search.gap import RewardResultGap, reward_result_gap
 from agents.training import StepRecord, TrainSettings, train
 from reward_models.estimate import RewardEstimate
-from rrm.config import RewardSection
+from rrm.config import AgentSection, RewardSection
+from rrm.inspecting import store_transcripts
 from rrm.rewards.conservative import conservative
 from rrm.rewards.models import AbstractRewards
+from rrm.rewards.prefixes import token_rewards
+from rrm.steps.agent_choices import as_it_acts, objective_of, regularizer_of
+from rrm.steps.sources import source_of, training_prompts
 from rrm.store import ArtifactKind, record_progress, register_artifact, utc_now
-from rrm.tasks.task import Split
 from rrm.workbench import BASE, Workbench, artifact_id
 
 LAST_STEPS = 10
 """Steps at the end of training whose mean stands in the step's result."""
+
+TRANSCRIPTS = 3
+"""How many completions are kept with what each token cost."""
+
+GAP_PROMPTS, GAP_CANDIDATES = 4, 64
+"""How many prompts, and completions of each, the reward that an agent leaves on the table is measured with."""
 
 
 def optimise(bench: Workbench, *, level: int, round: int, key: str) -> Mapping[str, object]:
@@ -31,15 +40,13 @@ def optimise(bench: Workbench, *, level: int, round: int, key: str) -> Mapping[s
     reward_model = bench.reward_model(level, round)
     settings = bench.config.agent
     begin = bench.incumbent(level)
-    policy = bench.base.copy() if begin == BASE else bench.policy(begin)
-    found = bench.documents(
-        split=Split.TRAIN,
-        level=level,
-        count=bench.config.sampling.train_documents,
-        first=round * bench.config.sampling.train_documents,
-    )
+    weights = _weights(bench, begin, settings, names=("adapter", level, round))
+    policy = as_it_acts(weights, base=bench.base, settings=settings)
     bench.progress.start("optimise", settings.steps)
-    reward = ConservativeReward(bench.rewards(reward_model), bench.config.reward)
+    reward = ConservativeReward(
+        bench.rewards(reward_model), bench.config.reward, each_token=settings.horizon == "myopic"
+    )
+    prompts = training_prompts(bench, level=level, round=round)
 
     def watch(record: StepRecord) -> None:
         record_progress(bench.run, key, record.step, {**asdict(record), **asdict(reward.last)}, now=utc_now())
@@ -49,18 +56,13 @@ def optimise(bench: Workbench, *, level: int, round: int, key: str) -> Mapping[s
     records = train(
         policy,
         bench.base,
-        source=OnPolicy(
-            prompts=[bench.task.prompt(document) for document in found],
-            reward=reward,
-            prompts_per_step=settings.prompts_per_step,
-            group=settings.group,
-            max_new_tokens=bench.config.sampling.max_new_tokens,
-        ),
-        objective=RLOO(),
-        regularizer=FixedPenalty(settings.beta),
+        source=source_of(bench, reward, prompts, objective=settings.objective, level=level, round=round),
+        objective=objective_of(settings),
+        regularizer=regularizer_of(settings),
         settings=TrainSettings(
             steps=settings.steps,
             learning_rate=settings.learning_rate,
+            discount=0.0 if settings.horizon == "myopic" else 1.0,
             checkpoint_every=settings.checkpoint_every,
             bfloat16=settings.bf16,
         ),
@@ -68,8 +70,10 @@ def optimise(bench: Workbench, *, level: int, round: int, key: str) -> Mapping[s
         checkpoint=bench.run.folder / "checkpoints" / identifier,
         on_step=watch,
     )
+    gap = _gap(bench, policy, prompts, reward, level=level, round=round)
     folder = bench.model_folder(identifier)
-    policy.save(folder)
+    weights.save(folder)
+    store_transcripts(bench, identifier, policy, prompts[:TRANSCRIPTS])
     register_artifact(
         bench.run,
         id=identifier,
@@ -88,7 +92,35 @@ def optimise(bench: Workbench, *, level: int, round: int, key: str) -> Mapping[s
         "started_from": begin,
         "reward": sum(record.reward for record in last) / len(last),
         "kl": sum(record.kl for record in last) / len(last),
+        "steps": len(records),
+        "gap": asdict(gap),
     }
+
+
+def _weights(bench: Workbench, begin: str, settings: AgentSection, *, names: tuple[object, ...]) -> Policy:
+    """What is trained: the agent that stands at the level, with adapters where the settings want them."""
+    if begin == BASE and settings.weights == "lora":
+        return bench.base.with_lora(settings.lora_rank, generator=bench.generator(*names))
+    weights = bench.weights(begin)
+    if settings.weights == "full":
+        return weights.merged() if has_adapter(weights.model) else weights
+    if has_adapter(weights.model):
+        return weights
+    return weights.with_lora(settings.lora_rank, generator=bench.generator(*names))
+
+
+def _gap(
+    bench: Workbench, policy: Policy, prompts: list[str], reward: "ConservativeReward", *, level: int, round: int
+) -> RewardResultGap:
+    return reward_result_gap(
+        policy,
+        prompts[:GAP_PROMPTS],
+        reward.of_completions,
+        reference=bench.base,
+        n=GAP_CANDIDATES,
+        max_new_tokens=bench.config.sampling.max_new_tokens,
+        generator=bench.generator("gap", level, round),
+    )
 
 
 @dataclass(frozen=True)
@@ -105,14 +137,20 @@ class RewardFigures:
 class ConservativeReward:
     """The one reward that training sees: the members' scores, made conservative."""
 
-    def __init__(self, rewards: AbstractRewards, settings: RewardSection) -> None:
-        """Reward by a reward model."""
+    def __init__(self, rewards: AbstractRewards, settings: RewardSection, *, each_token: bool = False) -> None:
+        """Reward by a reward model; with `each_token`, what each token adds to it."""
         self._rewards = rewards
         self._settings = settings
+        self._each_token = each_token
         self.last = RewardFigures(0.0, 0.0)
         """Of the last batch."""
 
     def __call__(self, rollouts: Rollouts) -> torch.Tensor:
+        """One number per sequence, or per token."""
+        reward = self.of_completions(rollouts)
+        return token_rewards(self._rewards, rollouts, self._settings) if self._each_token else reward
+
+    def of_completions(self, rollouts: Rollouts) -> torch.Tensor:
         """One number per sequence."""
         found = RewardEstimate(self._rewards.scores_of_rollouts(rollouts))
         reward = conservative(found, self._settings)

@@ -24,7 +24,6 @@ from rrm.sessions.current import (
     predictions_of,
     written_predictions,
 )
-from rrm.sessions.plan import write_whole
 from rrm.sessions.store import begin_attempt, end_session, record_heartbeat
 from rrm.store import (
     ArtifactKind,
@@ -45,6 +44,7 @@ from rrm.store import (
 from rrm.store.transaction import rows
 from rrm.store.waiting import asked_because, reasons
 from rrm.tasks.shiftlog.task import Shiftlog
+from rrm.writing import write_whole
 from tests.ui.page.filled_runs import people_run
 
 NOW = "2026-01-02T03:04:05Z"

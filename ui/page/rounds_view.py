@@ -4,15 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from rrm.agent_words import agent_in_words
+from rrm.config import AgentSection
 from rrm.figures import as_page_svg
 from rrm.ladder import ladder
 from rrm.people.accounts import LOCAL, Person
+from rrm.playing import agent_settings, training_has_begun
 from rrm.rungs import OVER, Evidence, Ladder, LevelView, RoundState, RoundView
 from rrm.sessions.records import SessionKind
 from rrm.standing import artifact_id
 from rrm.store.comparisons import raters
 from rrm.watching.optimisation import Moment, moments
 from rrm.watching.pictures import shares_by_name, training_curves
+from rrm.watching.pictures_of_training import learning_figure
 from rrm.watching.shares import Share
 from ui.page.context import Page
 from ui.page.rendering import NOTHING, percent, render
@@ -62,6 +66,10 @@ class View:
     decide: bool
     beats: bool
     """Whether the evidence is clearly for the new agent."""
+    choose: bool
+    """Whether this person can still choose what the agent is trained with."""
+    agent: AgentSection
+    """What that is, as it was chosen last."""
 
 
 def view(page: Page, person: Person) -> View:
@@ -70,20 +78,24 @@ def view(page: Page, person: Person) -> View:
     current = found.current
     shown = current if current is not None else found.levels[-1].rounds[-1]
     state = current.state if current is not None else None
+    agent = agent_settings(page.run, page.config, level=shown.level, round=shown.round)
+    start = _start_label(current) if person.is_lead and not found.worked_on else None
     return View(
         ladder=_ladder(found),
-        now=_now(found, current, person),
+        now=_now(found, current, person, agent),
         steps=render("rounds_steps.html", {"shown": shown, "does": DOES, "step_tones": STEP_TONES}),
         training=_training(page, found),
         decided=_decided(page, found),
         place=(current.level, current.round) if current is not None else None,
-        start=_start_label(current) if person.is_lead and not found.worked_on else None,
+        start=start,
         pause=person.is_lead
         and found.session is not None
         and found.session.kind is SessionKind.ROUND
         and not found.session.stop_requested,
         beats=current is not None and current.evidence is not None and current.evidence.beats,
         decide=person.is_lead and state is RoundState.WAITS_FOR_DECISION,
+        choose=start is not None and not training_has_begun(page.run, level=shown.level, round=shown.round),
+        agent=agent,
     )
 
 
@@ -108,12 +120,13 @@ def _words(level: LevelView) -> str:
     return f"waits for {missing} judgements" if level.state is RoundState.WAITS_FOR_JUDGEMENTS else level.state
 
 
-def _now(found: Ladder, current: RoundView | None, person: Person) -> str:
+def _now(found: Ladder, current: RoundView | None, person: Person, agent: AgentSection) -> str:
     deciding = current is not None and current.state is RoundState.WAITS_FOR_DECISION
     evidence = current.evidence if current is not None and deciding else None
     data = {
         "ladder": found,
         "current": current,
+        "agent": agent_in_words(agent),
         "session": found.session,
         "stopping": found.session is not None and found.session.stop_requested,
         "person": person,
@@ -158,13 +171,25 @@ def _training(page: Page, found: Ladder) -> str:
     if len(points) < 2:
         return render("rounds_training.html", {"svg": None})
     agent = artifact_id("agent", trained[-1].level, trained[-1].round)
-    data = {"svg": _training_svg(agent, points), "agent": agent, "moments": points}
+    # So many panels take half a second to draw: too long for a look every few seconds while it goes on.
+    over = any(step.name == "optimise" and step.status == "done" for step in trained[-1].steps)
+    data = {
+        "svg": _training_svg(agent, points),
+        "every": _learning_svg(agent, points) if over else None,
+        "agent": agent,
+        "moments": points,
+    }
     return render("rounds_training.html", data)
 
 
 @lru_cache(maxsize=4)
 def _training_svg(agent: str, points: tuple[Moment, ...]) -> str:
     return as_page_svg(training_curves(points), description=f"Reward and KL of {agent} over {len(points)} steps")
+
+
+@lru_cache(maxsize=4)
+def _learning_svg(agent: str, points: tuple[Moment, ...]) -> str:
+    return as_page_svg(learning_figure(points), description=f"Every figure of the training of {agent}, by step")
 
 
 def _decided(page: Page, found: Ladder) -> str:
