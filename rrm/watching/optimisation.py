@@ -6,7 +6,7 @@ from math import sqrt
 
 from rrm.store.run import Run
 from rrm.store.steps import progress, step_key, step_result, steps
-from rrm.watching.fits import number
+from rrm.watching.fits import number, part
 from rrm.watching.shares import Share
 
 
@@ -23,6 +23,16 @@ class Moment:
     """Deviation of the reward between the briefs of one document; None where it was not measured."""
     member_spread: float | None = None
     """Deviation of a brief's score between the members; None where it was not measured."""
+    beta: float | None = None
+    """Price of a nat in this step; None in what older versions wrote, as all below."""
+    entropy: float | None = None
+    """Mean entropy of the next token in nats."""
+    distinct: float | None = None
+    """Share of different briefs among those of a document."""
+    gold: float | None = None
+    """What the briefs were really worth; only reports know."""
+    measures: tuple[tuple[str, float], ...] = ()
+    """The figures that the objective itself keeps, by name."""
 
     @property
     def distance(self) -> float:
@@ -63,15 +73,23 @@ def optimisations(run: Run) -> list[Optimisation]:
 
 def moments(run: Run, *, level: int, round: int, after: int = -1) -> tuple[Moment, ...]:
     """The steps of a training so far that come after a step."""
-    return tuple(
-        Moment(
-            point.position,
-            number(point.record, "reward") or 0.0,
-            number(point.record, "kl") or 0.0,
-            number(point.record, "reward_spread"),
-            number(point.record, "member_spread"),
-        )
-        for point in progress(run, step_key(level=level, round=round, name="optimise"), after=after)
+    found = progress(run, step_key(level=level, round=round, name="optimise"), after=after)
+    return tuple(_moment(point.position, point.record) for point in found)
+
+
+def _moment(step: int, record: Mapping[str, object]) -> Moment:
+    measures = part(record, "measures") or {}
+    return Moment(
+        step,
+        number(record, "reward") or 0.0,
+        number(record, "kl") or 0.0,
+        reward_spread=number(record, "reward_spread"),
+        member_spread=number(record, "member_spread"),
+        beta=number(record, "beta"),
+        entropy=number(record, "entropy"),
+        distinct=number(record, "distinct"),
+        gold=number(record, "gold"),
+        measures=tuple((name, value) for name in sorted(measures) if (value := number(measures, name)) is not None),
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rrm.transcripts import Transcript
 from rrm.watching.shares import Share
 
 Cell = str | int | float | Share | None
@@ -54,6 +55,8 @@ class Room:
     table: Table | None = None
     remarks: tuple[str, ...] = ()
     """Sentences that stand below the figure."""
+    transcripts: tuple[Transcript, ...] = ()
+    """Completions that are shown token by token."""
 
 
 def columns(**shown: Show) -> tuple[Column, ...]:

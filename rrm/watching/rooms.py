@@ -13,6 +13,7 @@ from rrm.watching.optimisation import optimisations
 from rrm.watching.pace import pace
 from rrm.watching.reliability import reliabilities
 from rrm.watching.room import Room
+from rrm.watching.rooms_of_agents import learning_room, newest_transcripts, spending_room
 from rrm.watching.rooms_of_judging import accuracy_room, agreement_room, cost_room, depth_room, pace_room
 from rrm.watching.rooms_of_rewards import choosing_room, honesty_room, shift_room
 from rrm.watching.rooms_of_training import calibration_room, optimisation_room
@@ -45,6 +46,8 @@ def training_rooms(run: Run, *, reward_model: str | None = None) -> tuple[Room, 
         shift_room(shifted(run, found), trainings),
         choosing_room(choosings(found)),
         optimisation_room(trainings),
+        learning_room(trainings),
+        spending_room(newest_transcripts(run)),
     )
 
 

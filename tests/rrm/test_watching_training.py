@@ -6,15 +6,19 @@ import pytest
 
 from rrm.store import Run, begin_step, finish_step, record_progress, step_key, step_result
 from rrm.tasks.shiftlog.task import Shiftlog
+from rrm.transcripts import transcripts_file, written_transcripts
 from rrm.watching.depth import error_by_depth
 from rrm.watching.memory import Memory
-from rrm.watching.optimisation import Moment, Worth, optimisations
+from rrm.watching.optimisation import Moment, Worth, moments, optimisations
 from rrm.watching.pictures import smoothed
+from rrm.watching.pictures_of_training import series
 from rrm.watching.reliability import bins_of, reliabilities
 from rrm.watching.room import Room, Show
 from rrm.watching.rooms import judging_rooms, reward_model_names, training_rooms
+from rrm.watching.rooms_of_agents import learning_room, newest_transcripts, spending_room
 from rrm.watching.rooms_of_judging import sides_in_words
 from rrm.watching.shares import share
+from tests.rrm.test_inspecting import made
 from tests.rrm.watched_runs import NOW, RIGHT, ask, give, watched
 
 
@@ -85,6 +89,58 @@ def test_reward_along_the_distance_with_what_a_report_measured(tmp_path: Path) -
         assert error[0].share.value == pytest.approx(0.1)
 
 
+def test_every_figure_of_a_step_is_read_whatever_version_wrote_it(tmp_path: Path) -> None:
+    with watched(tmp_path / "run") as opened:
+        run, key = opened.run, step_key(level=0, round=0, name="optimise")
+        begin_step(run, level=0, round=0, name="optimise", now=NOW)
+        record_progress(run, key, 0, {"reward": 0.5, "kl": 1.0}, now=NOW)
+        whole = {
+            "reward": 1.0, "kl": 4.0, "beta": 0.2, "entropy": 0.5, "distinct": 0.75, "gold": None,
+            "measures": {"clipped_share": 0.125, "advantage_spread": 2.0, "odd": "text"},
+        }  # fmt: skip
+        record_progress(run, key, 1, whole, now=NOW)
+        record_progress(run, key, 2, {**whole, "gold": 0.9, "measures": {}}, now=NOW)
+        found = moments(run, level=0, round=0)
+        assert found[0] == Moment(0, 0.5, 1.0)
+        assert (found[1].beta, found[1].entropy, found[1].distinct, found[1].gold) == (0.2, 0.5, 0.75, None)
+        assert found[1].measures == (("advantage_spread", 2.0), ("clipped_share", 0.125))
+        assert (found[2].gold, found[2].measures) == (0.9, ())
+        assert dict(series(found)) == {
+            "reward": ((0, 0.5), (1, 1.0), (2, 1.0)),
+            "gold utility": ((2, 0.9),),
+            "KL, nats a brief": ((0, 1.0), (1, 4.0), (2, 4.0)),
+            "price of a nat, beta": ((1, 0.2), (2, 0.2)),
+            "entropy, nats a token": ((1, 0.5), (2, 0.5)),
+            "different briefs, share": ((1, 0.75), (2, 0.75)),
+            "advantage spread": ((1, 2.0),),
+            "clipped share": ((1, 0.125),),
+        }
+        room = learning_room(optimisations(run))
+        assert (
+            room.table is not None
+            and room.svg is not None
+            and room.remarks == ("The agent of level 0, round 0, 3 steps so far.",)
+        )
+        assert room.table.rows[2] == ("KL, nats a brief", 1.0, 4.0, 1.0, 4.0)
+
+
+def test_the_longest_transcript_of_the_newest_agent_of_a_level_is_shown(copied: Path) -> None:
+    with Run.open(copied) as run:
+        for path in run.models.glob("*.transcripts.json"):
+            path.unlink()
+        empty = spending_room(newest_transcripts(run))
+        assert (empty.table, empty.transcripts) == (None, ()) and empty.empty.endswith(".")
+        short, long = (made(*costs, budget=4.0) for costs in ((0.5,), (0.25, 2.0)))
+        transcripts_file(run, "agent-0-0").write_bytes(written_transcripts((short, long)))
+        transcripts_file(run, "agent-1-0").write_text("[{")
+        room = spending_room(newest_transcripts(run))
+        rooms = training_rooms(run)
+    assert room == rooms[-1] and room.transcripts == (long,)
+    assert room.table is not None and [row[2] for row in room.table.rows] == [0.5, 2.25]
+    assert room.svg is not None and "budget 4" in room.svg
+    assert room.remarks == ("What was kept of agent-1-0 cannot be read; rrm inspect shows new transcripts of it.",)
+
+
 def test_a_line_is_the_mean_of_a_window() -> None:
     assert smoothed([1.0, 2.0, 3.0]) == [1.0, 2.0, 3.0]
     assert smoothed([float(value) for value in range(16)]) == [value + 0.5 for value in range(15)]
@@ -96,7 +152,7 @@ def test_rooms_of_an_empty_run_say_what_to_do(tmp_path: Path) -> None:
         assert reward_model_names(opened.run) == []
     assert [room.key for room in rooms] == [
         "accuracy", "depth", "agreement", "pace", "cost",
-        "calibration", "honesty", "shift", "choosing", "optimisation",
+        "calibration", "honesty", "shift", "choosing", "optimisation", "learning", "spending",
     ]  # fmt: skip
     assert all(room.table is None and room.svg is None and room.empty.endswith(".") for room in rooms)
 

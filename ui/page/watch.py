@@ -6,6 +6,8 @@ from functools import partial
 import gradio as gr
 
 from reward_models.errors import RrmError
+from rrm.transcript_page import legend, marked, token_rows
+from rrm.transcripts import in_words
 from rrm.watching.memory import Memory
 from rrm.watching.room import Cell, Room, Show
 from rrm.watching.rooms import judging_rooms, reward_model_names, training_rooms
@@ -57,7 +59,18 @@ def _choices(page: Page) -> gr.Dropdown:
 
 def show_rooms(rooms: Sequence[Room]) -> str:
     """Rooms as HTML: those with figures first, then what is still to come."""
-    return render("watch_rooms.html", {"rooms": rooms, "shown": shown, "zip": partial(zip, strict=True)})
+    return render(
+        "watch_rooms.html",
+        {
+            "rooms": rooms,
+            "shown": shown,
+            "zip": partial(zip, strict=True),
+            "in_words": in_words,
+            "legend": legend(),
+            "marked": marked,
+            "token_rows": token_rows,
+        },
+    )
 
 
 def shown(cell: Cell, show: Show) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rrm.run_folder import open_run_folder
+from rrm.transcripts import Token, Transcript, in_words, stored_transcripts
 from rrm.watching.room import Room, Show, Table, columns
 from rrm.watching.rooms import judging_rooms
 from rrm.watching.shares import share
@@ -14,6 +15,8 @@ from tests.rrm.small_runs import climbed
 from tests.ui.page.browser import chromium, open_page, serious_findings, serving
 from tests.ui.page.filled_runs import people_run
 from ui.page.watch import show_rooms, shown
+
+AGENTS = ("agent-0-0", "agent-1-0")
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,15 @@ def test_names_in_figures_and_tables_are_text() -> None:
     assert show_rooms([room, later]).count(html.escape(markup)) >= 6
 
 
+def test_a_transcript_is_marked_and_no_text_of_a_model_runs() -> None:
+    markup = "<img src=x onerror=alert(1)>"
+    found = Transcript(markup, markup, markup, (Token(markup, markup, 0.5, -0.1, -2.0, 0.3),))
+    room = Room("spending", "Nats", "", "", table=Table(columns(name=Show.TEXT), ((markup,),)), transcripts=(found,))
+    page = show_rooms([room])
+    assert "<img" not in page and 'class="kl3" title="0.50 nats; probability 90%, under the base 14%' in page
+    assert page.count(html.escape(markup)) >= 4 and page.count('<span class="kl') == 1 + 5
+
+
 def test_rooms_without_figures_come_last_with_what_to_do() -> None:
     there = Room("a", "There", "Read it so.", "", table=Table(columns(level=Show.COUNT), ((1,),)))
     page = show_rooms([Room("b", "Later", "", "Judge something first."), there])
@@ -68,6 +80,13 @@ def test_the_page_shows_the_numbers_of_a_climbed_run(climbed_run: Path) -> None:
             assert cells[-1] in page.locator("#accuracy").inner_text()
         assert page.locator("#accuracy svg[role=img]").count() == 1
         page.locator("#optimisation svg").wait_for()
+        page.locator("#learning svg").wait_for()
+        with open_run_folder(climbed_run) as opened:
+            kept = [max(stored_transcripts(opened.run, one), key=lambda found: len(found.tokens)) for one in AGENTS]
+        assert [one.inner_text() for one in page.locator("#spending .spent").all()] == [
+            "".join(token.shown for token in one.tokens) for one in kept
+        ]
+        page.locator("#spending").get_by_text(in_words(kept[-1])).wait_for()
         assert page.get_by_role("heading", level=1).count() == 1
         # The other reward model is one choice away.
         assert "Level 1, round 0: 12 held-out judgements" in page.locator("#calibration").inner_text()
