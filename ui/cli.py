@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from ui import failures
-from ui.commands import base_model, demonstration, looking, measuring, own_text, page, people, rounds, setting_up
+from ui.commands import (
+    base_model,
+    comparing,
+    demonstration,
+    inspecting,
+    looking,
+    measuring,
+    own_text,
+    page,
+    people,
+    rounds,
+    setting_up,
+)
 
 app = typer.Typer(
     name="rrm",
@@ -42,7 +54,19 @@ def options(
     """Options that stand before a command."""
 
 
-for commands in (demonstration, setting_up, page, people, rounds, looking, measuring, own_text, base_model):
+for commands in (
+    demonstration,
+    setting_up,
+    page,
+    people,
+    rounds,
+    looking,
+    inspecting,
+    measuring,
+    comparing,
+    own_text,
+    base_model,
+):
     commands.register(app)
 
 
