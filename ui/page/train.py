@@ -120,16 +120,14 @@ class Room:
         """Start a session and show it."""
         settings = self.form.settings(filled_in)
         person = self.page.person(request)
-        chosen, problem = None, ""
+        problem = ""
         try:
             require_lead(person, "start a session")
-            chosen = start_reward_model(
-                self.page.run, level=level, settings=settings, started_by=person.rater_id, now=utc_now()
-            ).id
+            start_reward_model(self.page.run, level=level, settings=settings, started_by=person.rater_id, now=utc_now())
         except RrmError as error:
             problem = _problem(error)
         levels = gr.update(choices=_levels(self.page, judged_levels(self.page.run)))
-        return {**self._shown(request, chosen=chosen), self.problem: problem, self.level: levels}
+        return {**self._shown(request), self.problem: problem, self.level: levels}
 
     def on_stop(self, chosen: str | None, other: str | None, request: gr.Request) -> Outputs:
         """Ask the session to stop."""
@@ -178,7 +176,10 @@ class Room:
         return {**self._shown(request, chosen=chosen, other=other), self.problem: problem}
 
     def _shown(self, request: gr.Request, *, chosen: str | None = None, other: str | None = None) -> Outputs:
-        """All that the room shows now, and a digest of it, by which the next look sees whether anything changed."""
+        """All that the room shows now, and a digest of it, by which the next look sees whether anything changed.
+
+        A choice that was sent is not sent back: while this was on its way, somebody may have chosen another session.
+        """
         found = overview(self.page.run)
         person = self.page.person(request)
         lead = person.is_lead
@@ -197,8 +198,8 @@ class Room:
             self.current: {"visible": lead and row is not None and row.may_be_current},
             self.chosen: {
                 "choices": _choices(found),
-                "value": row.session.id if row is not None else None,
                 "visible": len(found.rows) > 1,
+                **({} if row is not None and row.session.id == chosen else {"value": row and row.session.id}),
             },
             self.other: {"choices": [NOTHING, *_choices(found, without=row)], "visible": len(found.rows) > 1},
         }

@@ -2,18 +2,18 @@
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
+
+from tests.ui.page.nursery import NURSERY, serve
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -34,7 +34,7 @@ class Served:
     """A page that is being served."""
 
     folder: Path
-    process: subprocess.Popen[str]
+    process: BaseProcess
     port: int
     said: deque[str]
     """The last lines that it printed."""
@@ -46,42 +46,36 @@ class Served:
 
     def kill(self) -> None:
         """End it at once, as kill -9 does."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(SECONDS)
+        self.process.kill()
+        self.process.join(SECONDS)
 
     def restart(self) -> None:
         """Serve the same run at the same place again."""
         self.process, self.port, self.said = start(self.folder, port=self.port, arguments=self.arguments)
 
 
-def start(
-    folder: Path, *, port: int = 0, arguments: tuple[str, ...] = ()
-) -> tuple[subprocess.Popen[str], int, deque[str]]:
+def start(folder: Path, *, port: int = 0, arguments: tuple[str, ...] = ()) -> tuple[BaseProcess, int, deque[str]]:
     """Run `rrm ui` on the folder and wait until it says where it listens."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ui.cli", "ui", str(folder), "--port", str(port), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
-        cwd=Path(__file__).parents[3],
-    )
-    assert process.stdout is not None
+    reading, writing = NURSERY.Pipe(duplex=False)
+    process = NURSERY.Process(target=serve, args=(["ui", str(folder), "--port", str(port), *arguments], writing))
+    process.start()
+    writing.close()
+    output = os.fdopen(os.dup(reading.fileno()), encoding="utf-8")
+    reading.close()
     said = ""
-    for line in process.stdout:
+    for line in output:
         said += line
         if "http://" in line:
             lines: deque[str] = deque(maxlen=1000)
             # A pipe that nobody reads fills up, and the page would wait for a reader in the middle of a sentence.
-            Thread(target=_listen, args=(process, lines), daemon=True).start()
+            Thread(target=_listen, args=(output, lines), daemon=True).start()
             return process, int(line.rsplit(":", 1)[1].strip().rstrip("/")), lines
     raise AssertionError(f"the page did not start:\n{said}")
 
 
-def _listen(process: subprocess.Popen[str], lines: deque[str]) -> None:
-    assert process.stdout is not None
-    with process.stdout:
-        lines.extend(process.stdout)
+def _listen(output: TextIO, lines: deque[str]) -> None:
+    with output:
+        lines.extend(output)
 
 
 @contextmanager
@@ -92,7 +86,7 @@ def serving(folder: Path, *arguments: str) -> Iterator[Served]:
     try:
         yield served
     finally:
-        if served.process.poll() is None:
+        if served.process.is_alive():
             served.kill()
     lines = list(served.said)
     assert not any(line.startswith("Traceback") for line in lines), "".join(lines)

@@ -133,6 +133,34 @@ def test_two_sessions_side_by_side_and_what_flipped(served: Served, browser: Any
         assert serious_findings(watched.page) == []
 
 
+def test_a_look_that_was_on_its_way_does_not_undo_what_was_chosen(served: Served, browser: Any) -> None:
+    with Run.open(served.folder) as run:
+        stopped_session(run)
+        stopped_session(run)
+        with open_page(browser, served, "/train") as watched:
+            page = watched.page
+            late: list[Any] = []
+
+            def hold_a_look(route: Any) -> None:
+                is_look = (route.request.post_data_json or {}).get("data", [])[:1] == ["session-2"]
+                late.append(route) if is_look and not late else route.continue_()
+
+            page.route("**/queue/join*", hold_a_look)
+            heading(page, "Session 2").wait_for()
+            while not late:
+                page.wait_for_timeout(50)
+            page.get_by_label("Show session").click()
+            page.get_by_role("option", name="Session 1").click()
+            heading(page, "Session 1").wait_for()
+            # What the late look finds is news, so it is shown; the one after it looks at what was chosen.
+            stopped_session(run)
+            late[0].continue_()
+            page.get_by_role("rowheader", name="3").wait_for()
+            heading(page, "Session 1").wait_for()
+            assert page.get_by_label("Show session").input_value() == "Session 1 (level 0)"
+            watched.settle()
+
+
 def test_a_session_outlives_the_page_and_is_stopped_and_resumed(served: Served, browser: Any) -> None:
     with open_page(browser, served, "/train") as watched, Run.open(served.folder) as run:
         page = watched.page
@@ -171,15 +199,7 @@ def test_what_cannot_be_done_is_said_and_what_was_typed_is_kept(served: Served, 
         assert page.get_by_label("Members of the ensemble").input_value() == "7"
         # The reason stays while the page goes on looking at the store.
         with open_run_folder(served.folder) as opened:
-            stopped = create_session(
-                opened.run,
-                kind=SessionKind.REWARD_MODEL,
-                level=0,
-                round=0,
-                settings=SETTINGS,
-                started_by="local",
-                now=utc_now(),
-            )
+            stopped = queued_session(opened.run)
         heading(page, "Session 1 queued").wait_for()
         assert page.get_by_role("alert").is_visible()
         request_stop(run, stopped.id, now=utc_now())
@@ -293,6 +313,17 @@ def test_texts_are_shown_and_run_nothing() -> None:
         shown = render_session(Detail(row, (), (hostile,), hostile, (FlipText(hostile, hostile, hostile, 0.4, 0.6),)))
         assert "<img" not in shown
         assert "&lt;img src=x" in shown
+
+
+def stopped_session(run: Run) -> None:
+    made = queued_session(run)
+    request_stop(run, made.id, now=utc_now())
+
+
+def queued_session(run: Run) -> Session:
+    return create_session(
+        run, kind=SessionKind.REWARD_MODEL, level=0, round=0, settings=SETTINGS, started_by="local", now=utc_now()
+    )
 
 
 def asked_by(page: Page, token: str) -> gr.Request:
