@@ -17,6 +17,7 @@ os.environ.update(
     HOME=str(HOME),
     HF_HOME=str(HOME / "huggingface"),
     HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
     HF_DATASETS_OFFLINE="1",
     TRANSFORMERS_OFFLINE="1",
     GRADIO_ANALYTICS_ENABLED="False",

@@ -21,6 +21,7 @@ from agents.regularizer import FixedPenalty
 from agents.rollout import Rollouts
 from agents.sources import AbstractSource, OnPolicy, generator_of
 from agents.training import StepRecord, TrainSettings, train
+from tests.agents.prefix_policy import prefix_policy
 
 PROMPT = "w2 w1"
 """Two different tokens: behind one word alone, attention over copies of it could not tell w1 from w1 w1."""
@@ -124,10 +125,11 @@ class World:
 
 
 def world(
-    make_policy: Callable[..., Policy],
     every_completion: Callable[[int, int], list[tuple[int, ...]]],
     *,
-    seed: int = 1,
+    make_policy: Callable[..., Policy] = prefix_policy,
+    seed: int = 7,
+    spread: float = 0.2,
     vocabulary: int = 3,
     length: int = 2,
     beta: float = 0.5,
@@ -135,7 +137,7 @@ def world(
     """Rewards from -1 to 1 in the order of the completions; 7 completions with the default sizes."""
     completions = every_completion(vocabulary, length)
     return World(
-        reference=make_policy(seed, vocabulary=vocabulary, spread=0.4),
+        reference=make_policy(seed, vocabulary=vocabulary, spread=spread),
         completions=completions,
         rewards=torch.linspace(-1, 1, len(completions), dtype=torch.float64),
         beta=beta,

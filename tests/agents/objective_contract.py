@@ -47,9 +47,9 @@ class ObjectiveContract:
         return of.source(group=128, sign=sign)
 
     @pytest.fixture
-    def small(self, make_policy: Callable[..., Policy], every_completion: EveryCompletion) -> World:
+    def small(self, every_completion: EveryCompletion) -> World:
         """Seven completions of one prompt."""
-        return world(make_policy, every_completion)
+        return world(every_completion)
 
     def run(self, of: World, *, steps: int, sign: float = 1.0, checkpoint: Path | None = None) -> Policy:
         """Train a copy of the reference."""

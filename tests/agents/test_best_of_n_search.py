@@ -51,11 +51,9 @@ def counts(of: World, found: Found) -> Tensor:
 
 
 @pytest.mark.parametrize(("n", "tied"), [(1, False), (3, False), (4, True), (8, True)])
-def test_what_is_chosen_has_the_exact_distribution(
-    make_policy: Callable[..., Policy], every_completion: EveryCompletion, n: int, tied: bool
-) -> None:
+def test_what_is_chosen_has_the_exact_distribution(every_completion: EveryCompletion, n: int, tied: bool) -> None:
     """7 completions, 1,000 choices, chi-square of 6 degrees of freedom: above 22.5 once in 1,000 seeds."""
-    small = world(make_policy, every_completion)
+    small = world(every_completion)
     lengths = torch.tensor([float(len(one)) for one in small.completions], dtype=torch.float64)
     exact = exact_distribution(small, lengths if tied else small.rewards, n)
     assert float(exact.sum()) == pytest.approx(1.0)
@@ -71,10 +69,8 @@ def test_what_is_chosen_has_the_exact_distribution(
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 16])
-def test_the_certificate_holds_for_the_exact_distribution(
-    make_policy: Callable[..., Policy], every_completion: EveryCompletion, n: int
-) -> None:
-    small = world(make_policy, every_completion)
+def test_the_certificate_holds_for_the_exact_distribution(every_completion: EveryCompletion, n: int) -> None:
+    small = world(every_completion)
     certificate = BestOfN(n=n).certificate
     log_policy = small.log_distribution(small.reference)
     lengths = torch.tensor([float(len(one)) for one in small.completions], dtype=torch.float64)
@@ -148,11 +144,9 @@ def test_unusable_values_are_refused(make_policy: Callable[..., Policy]) -> None
         )
 
 
-def test_a_beginning_is_kept_and_the_rest_is_the_policys(
-    make_policy: Callable[..., Policy], every_completion: EveryCompletion
-) -> None:
+def test_a_beginning_is_kept_and_the_rest_is_the_policys(every_completion: EveryCompletion) -> None:
     """Behind w2 the second token has the policy's own probabilities; 3,000 draws, three standard errors."""
-    small = world(make_policy, every_completion)
+    small = world(every_completion)
     exact = dict(zip(small.completions, small.log_distribution(small.reference).exp().tolist(), strict=True))
     draws = 3000
     continuations = Continuations(small.reference, [PROMPT], reference=small.reference, max_new_tokens=2)

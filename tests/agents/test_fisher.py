@@ -21,7 +21,7 @@ Logits = Callable[[Policy, list[int], tuple[int, ...]], Tensor]
 @pytest.fixture
 def learner(make_policy: Callable[..., Policy], every_completion: Completions) -> tuple[Learner, World, Batch]:
     """A learner of a few hundred weights (one attention layer's queries and a norm), and 12 completions."""
-    small = world(make_policy, every_completion)
+    small = world(every_completion, make_policy=make_policy, seed=1, spread=0.4)
     policy = small.reference.copy()
     for name, parameter in policy.model.named_parameters():
         parameter.requires_grad_("layers.0.self_attn.q_proj" in name or "layers.1.input_layernorm" in name)

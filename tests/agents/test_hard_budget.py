@@ -28,9 +28,9 @@ BUDGETS = [0.3, 2.0]
 
 
 @pytest.fixture(scope="module")
-def small(make_policy: Callable[..., Policy], every_completion: EveryCompletion) -> World:
+def small(every_completion: EveryCompletion) -> World:
     """Forty completions, the best of which the reference seldom writes."""
-    return world(make_policy, every_completion, vocabulary=4, length=LENGTH)
+    return world(every_completion, vocabulary=4, length=LENGTH)
 
 
 @pytest.fixture(scope="module")

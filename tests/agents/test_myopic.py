@@ -1,7 +1,5 @@
 """Short horizons: what a discount of 0, or of 1/2, makes of a reward of tokens, against the enumerated fixed points."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor
@@ -10,7 +8,6 @@ from agents.objectives.actor_critic import ActorCritic
 from agents.objectives.grpo import GRPO
 from agents.objectives.objective import AbstractObjective
 from agents.objectives.rloo import RLOO
-from agents.policy import Policy
 from agents.rollout import Rollouts
 from agents.sources import OnPolicy
 from tests.agents.enumerable import PROMPT, World, trained, world
@@ -26,7 +23,7 @@ REWARDS = {
 
 
 Stages = tuple[tuple[float, int], ...]
-SHORT: Stages = ((1e-2, 16), (1e-3, 12))
+SHORT: Stages = ((1e-2, 24), (1e-3, 20))
 
 
 def token_source(of: World, group: int = 128) -> OnPolicy:
@@ -57,8 +54,8 @@ def soft_point(of: World, discount: float) -> Tensor:
 
 
 @pytest.fixture
-def small(make_policy: Callable[..., Policy], every_completion: EveryCompletion) -> World:
-    return world(make_policy, every_completion)
+def small(every_completion: EveryCompletion) -> World:
+    return world(every_completion)
 
 
 def test_the_fixed_points_by_hand(small: World) -> None:
@@ -88,7 +85,7 @@ def test_the_fixed_points_by_hand(small: World) -> None:
 def test_it_ends_at_the_point_of_its_horizon(
     small: World, objective: AbstractObjective, discount: float, stages: Stages
 ) -> None:
-    """Myopic, seeds 0, 1, 2 ended at 0.0264, 0.0120, 0.0243 nats (RLOO) and 0.0122, 0.0038, 0.0091 (actor-critic)."""
+    """Myopic, seeds 0, 1, 2 ended at 0.0159, 0.0008, 0.0072 nats (RLOO) and 0.0027, 0.0043, 0.0053 (actor-critic)."""
     policy, _ = trained(small, objective, stages=stages, source=token_source(small), discount=discount)
     gaps = {horizon: small.gap_to(soft_point(small, horizon), policy) for horizon in (0.0, 0.5, 1.0)}
     print(objective, gaps, small.gap_to(soft_point(small, discount), small.reference))

@@ -19,8 +19,8 @@ from tests.agents.objective_contract import EveryCompletion, ObjectiveContract
 
 
 @pytest.fixture
-def small(make_policy: Callable[..., Policy], every_completion: EveryCompletion) -> World:
-    return world(make_policy, every_completion)
+def small(every_completion: EveryCompletion) -> World:
+    return world(every_completion)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_the_divergence_from_the_previous_policy_is_a_kl_of_whole_completions(sm
     learner, batch = batch_of(small, group=4096)
     with torch.no_grad():
         for parameter in learner.parameters:
-            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)), alpha=0.05)
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)), alpha=0.1)
         learner.forget()
         reading = learner.read(batch)
     before = batch.rollouts.samples.distributions
@@ -157,7 +157,7 @@ def test_minibatches_learn_too(small: World) -> None:
 
 
 def test_it_reaches_the_posterior(small: World) -> None:
-    """Seeds 0, 1, 2 ended at 0.0158, 0.0104, 0.0171 nats."""
+    """Seeds 0, 1, 2 ended at 0.0042, 0.0018, 0.0080 nats."""
     policy, _ = trained(small, PPO(), stages=((1e-2, 6), (1e-3, 8)), source=small.source(group=256))
     assert small.posterior_gap(small.reference) > 1.0
     assert small.posterior_gap(policy) < 0.04

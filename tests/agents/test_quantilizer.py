@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from agents.policy import Policy
 from agents.search.best_of_n import BestOfN
 from agents.search.quantilizer import Quantilizer
 from reward_models.errors import InvalidInput
@@ -78,11 +76,9 @@ def test_the_certificate_cannot_be_sharpened() -> None:
     assert float(chosen[0] / probability[0]) == pytest.approx(ratio, rel=1e-4)
 
 
-def test_what_is_chosen_has_the_exact_distribution(
-    make_policy: Callable[..., Policy], every_completion: EveryCompletion
-) -> None:
+def test_what_is_chosen_has_the_exact_distribution(every_completion: EveryCompletion) -> None:
     """7 completions, 1,000 choices of 4 draws, chi-square of 6 degrees of freedom: above 22.5 once in 1,000 seeds."""
-    small = world(make_policy, every_completion)
+    small = world(every_completion)
     probability = small.log_distribution(small.reference).exp()
     exact = exact_distribution(probability, small.rewards, n=4, kept=2)
     choices = 1000
@@ -95,11 +91,9 @@ def test_what_is_chosen_has_the_exact_distribution(
     assert float((found.rewards.double() - (exact * small.rewards).sum()).mean()) == pytest.approx(0.0, abs=0.08)
 
 
-def test_its_ends_are_the_policy_and_the_best(
-    make_policy: Callable[..., Policy], every_completion: EveryCompletion
-) -> None:
+def test_its_ends_are_the_policy_and_the_best(every_completion: EveryCompletion) -> None:
     """Of q = 1 any draw is taken, whatever its reward; of q = 1 / n it is best-of-n, draw for draw."""
-    small = world(make_policy, every_completion)
+    small = world(every_completion)
     arguments = (small.reference, [PROMPT] * 600, small.reward)
     everything = Quantilizer(q=1.0, n=3, max_new_tokens=2).choose(*arguments, noise(3), reference=small.reference)
     mean = float(everything.rewards.mean())

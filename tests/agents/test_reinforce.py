@@ -1,7 +1,6 @@
 """REINFORCE's gradient against that of the objective, enumerated over batches of two prompts, and where it ends."""
 
 import itertools
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,7 +10,6 @@ from agents.advantages import others_advantages
 from agents.objectives.policy_gradient import policy_gradient_loss
 from agents.objectives.reinforce import REINFORCE
 from agents.objectives.rloo import RLOO
-from agents.policy import Policy
 from agents.returns import at_the_end, returns_to_go
 from reward_models.errors import InvalidInput
 from tests.agents.enumerable import gradient_of, trained, world
@@ -59,10 +57,8 @@ def test_expected_gradient_is_that_of_the_objective(every_completion: EveryCompl
         assert float(expected.abs().max()) > 1e-2
 
 
-def test_for_one_prompt_the_mean_of_the_batch_is_that_of_the_group(
-    make_policy: Callable[..., Policy], every_completion: EveryCompletion
-) -> None:
-    small = world(make_policy, every_completion)
+def test_for_one_prompt_the_mean_of_the_batch_is_that_of_the_group(every_completion: EveryCompletion) -> None:
+    small = world(every_completion)
     mine, plain, theirs = (
         gradient_of(small, objective, group=16, prompts=1)
         for objective in (REINFORCE(), REINFORCE(baseline="none"), RLOO())
@@ -71,10 +67,8 @@ def test_for_one_prompt_the_mean_of_the_batch_is_that_of_the_group(
     assert float((mine - plain).abs().max()) > 1e-3
 
 
-def test_one_completion_of_each_prompt_is_enough_but_not_one_in_all(
-    make_policy: Callable[..., Policy], every_completion: EveryCompletion
-) -> None:
-    small = world(make_policy, every_completion)
+def test_one_completion_of_each_prompt_is_enough_but_not_one_in_all(every_completion: EveryCompletion) -> None:
+    small = world(every_completion)
     assert float(gradient_of(small, REINFORCE(), group=1, prompts=8).abs().max()) > 1e-3
     assert float(gradient_of(small, REINFORCE(baseline="none"), group=1, prompts=1).abs().max()) > 1e-3
     with pytest.raises(InvalidInput, match="at least 2"):
@@ -87,22 +81,20 @@ class TestREINFORCE(ObjectiveContract):
 
 
 @pytest.mark.parametrize(("objective", "group"), [(REINFORCE(), 1), (REINFORCE(baseline="none"), 256)])
-def test_it_reaches_the_posterior(
-    make_policy: Callable[..., Policy], every_completion: EveryCompletion, objective: REINFORCE, group: int
-) -> None:
+def test_it_reaches_the_posterior(every_completion: EveryCompletion, objective: REINFORCE, group: int) -> None:
     """Of 256 completions a step, with the baseline each of a prompt of its own, as it is meant.
 
-    Seeds 0, 1, 2 ended at 0.0091, 0.0072, 0.0210 nats with the baseline and 0.0122, 0.0055, 0.0063 without.
+    Seeds 0, 1, 2 ended at 0.0113, 0.0077, 0.0023 nats with the baseline and 0.0041, 0.0011, 0.0006 without.
     """
-    small = world(make_policy, every_completion)
+    small = world(every_completion)
     source = small.source(group=group, prompts_per_step=256 // group)
-    policy, _ = trained(small, objective, stages=((1e-2, 16), (1e-3, 12)), source=source)
+    policy, _ = trained(small, objective, stages=((1e-2, 30), (1e-3, 20)), source=source)
     assert small.posterior_gap(small.reference) > 1.0
     assert small.posterior_gap(policy) < 0.03
 
 
-def test_without_a_price_it_collapses(make_policy: Callable[..., Policy], every_completion: EveryCompletion) -> None:
-    small = world(make_policy, every_completion)
+def test_without_a_price_it_collapses(every_completion: EveryCompletion) -> None:
+    small = world(every_completion)
     policy, _ = trained(small, REINFORCE(), beta=0.0, stages=((3e-2, 25),), source=small.source(group=128))
     assert small.entropy(small.reference) > 0.5
     assert small.entropy(policy) < 0.02

@@ -1,6 +1,5 @@
 """Reports read back from what TensorBoard's writer wrote, and what is said where nothing can be reported."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,6 @@ from accelerate import tracking
 from tensorboardX.proto.event_pb2 import Event
 
 from agents.objectives.rloo import RLOO
-from agents.policy import Policy
 from agents.regularizer import FixedPenalty
 from agents.reporting import Reporter, plain_settings, scalars, tracker_names
 from agents.training import StepRecord, TrainSettings, train
@@ -62,10 +60,8 @@ def test_a_record_under_the_names_of_the_field() -> None:
     assert scalars(replace(RECORD, gold=4.0))["objective/gold"] == 4.0
 
 
-def test_tensorboard_has_every_step_of_a_training(
-    make_policy: Callable[..., Policy], every_completion: EveryCompletion, tmp_path: Path
-) -> None:
-    small = world(make_policy, every_completion)
+def test_tensorboard_has_every_step_of_a_training(every_completion: EveryCompletion, tmp_path: Path) -> None:
+    small = world(every_completion)
     settings = TrainSettings(steps=3, learning_rate=1e-3)
     with Reporter("tensorboard", tmp_path, "run", {"agent": settings, "seed": 1}) as reporter:
         records = train(

@@ -1,13 +1,11 @@
 """The reward left on the table, against its expectation in an enumerable world."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 
 import pytest
 import torch
 
 from agents.objectives.rloo import RLOO
-from agents.policy import Policy
 from agents.search.gap import reward_result_gap
 from reward_models.errors import InvalidInput
 from tests.agents.enumerable import PROMPT, trained, world
@@ -18,12 +16,12 @@ def noise(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_it_is_what_the_enumeration_says(make_policy: Callable[..., Policy], every_completion: EveryCompletion) -> None:
+def test_it_is_what_the_enumeration_says(every_completion: EveryCompletion) -> None:
     """E[max of n] by the distribution function, F(r)^n - F(r-)^n; 300 prompts, and the interval covers it.
 
     Over seeds 0 to 19 the interval covers the exact gap 19 times; its width is about 0.13.
     """
-    small = world(make_policy, every_completion)
+    small = world(every_completion)
     probability = small.log_distribution(small.reference).exp()
     order = small.rewards.argsort()
     below = torch.cat([torch.zeros(1, dtype=torch.float64), probability[order].cumsum(0)])
@@ -48,11 +46,9 @@ def test_it_is_what_the_enumeration_says(make_policy: Callable[..., Policy], eve
     assert all(isinstance(value, float | int) for value in asdict(found).values())
 
 
-def test_an_agent_that_takes_the_best_leaves_nothing(
-    make_policy: Callable[..., Policy], every_completion: EveryCompletion
-) -> None:
+def test_an_agent_that_takes_the_best_leaves_nothing(every_completion: EveryCompletion) -> None:
     """Trained without a price it collapses on the best completion: its gap closes, that of the base is there."""
-    small = world(make_policy, every_completion)
+    small = world(every_completion)
     policy, _ = trained(small, RLOO(), beta=0.0, stages=((1e-2, 40),), source=small.source(group=32))
     gaps = [
         reward_result_gap(
@@ -66,10 +62,8 @@ def test_an_agent_that_takes_the_best_leaves_nothing(
     assert min(gaps) >= 0.0
 
 
-def test_one_prompt_has_an_interval_without_width(
-    make_policy: Callable[..., Policy], every_completion: EveryCompletion
-) -> None:
-    small = world(make_policy, every_completion)
+def test_one_prompt_has_an_interval_without_width(every_completion: EveryCompletion) -> None:
+    small = world(every_completion)
     size = {"n": 3, "max_new_tokens": 2}
     found = reward_result_gap(
         small.reference, [PROMPT], small.reward, reference=small.reference, generator=noise(0), **size
@@ -77,8 +71,8 @@ def test_one_prompt_has_an_interval_without_width(
     assert found.low == found.gap == found.high
 
 
-def test_unusable_values_are_refused(make_policy: Callable[..., Policy], every_completion: EveryCompletion) -> None:
-    small = world(make_policy, every_completion)
+def test_unusable_values_are_refused(every_completion: EveryCompletion) -> None:
+    small = world(every_completion)
     for prompts, n, message in (([], 4, "at least one prompt"), ([PROMPT], 1, "n must be")):
         with pytest.raises(InvalidInput, match=message):
             reward_result_gap(

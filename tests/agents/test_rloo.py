@@ -64,8 +64,8 @@ def test_padding_may_hold_anything() -> None:
     assert float(values[0]) == float(values[1])
 
 
-def test_a_group_of_one_is_refused(make_policy: Callable[..., Policy], every_completion: EveryCompletion) -> None:
-    small = world(make_policy, every_completion)
+def test_a_group_of_one_is_refused(every_completion: EveryCompletion) -> None:
+    small = world(every_completion)
     learner = Learner(small.reference.copy(), small.reference, learning_rate=1e-3)
     material = small.source(group=1).draw(learner, samples_from="policy", seed=1, step=0)
     with pytest.raises(InvalidInput, match="raise `group`"):
@@ -90,16 +90,16 @@ def test_what_is_missing_in_the_objective_is_the_divergence_from_the_posterior(
     make_policy: Callable[..., Policy], every_completion: EveryCompletion, beta: float
 ) -> None:
     """J = beta log Z - beta KL(pi || pi*), whatever the policy (Korbak, Perez & Buckley 2022)."""
-    small = world(make_policy, every_completion, beta=beta)
+    small = world(every_completion, beta=beta)
     for policy in (small.reference, make_policy(7, vocabulary=3, spread=0.4)):
         gap = small.posterior_gap(policy)
         assert gap > 0.05
         assert small.objective(policy) == pytest.approx(beta * small.log_normaliser - beta * gap, abs=1e-6)
 
 
-def test_it_reaches_the_posterior(make_policy: Callable[..., Policy], every_completion: EveryCompletion) -> None:
-    """Seeds 0, 1, 2 ended at 0.0046, 0.0039, 0.0120 nats; at most 0.05 is asked of the default."""
-    small = world(make_policy, every_completion)
+def test_it_reaches_the_posterior(every_completion: EveryCompletion) -> None:
+    """Seeds 0, 1, 2 ended at 0.0142, 0.0090, 0.0107 nats, from 1.21; at most 0.05 is asked of the default."""
+    small = world(every_completion)
     before = small.posterior_gap(small.reference)
     stages = ((8e-3, 16), (2e-3, 8), (5e-4, 6))
     policy, records = trained(small, RLOO(), stages=stages, source=small.source(group=256))
@@ -115,9 +115,9 @@ def test_it_reaches_the_posterior(make_policy: Callable[..., Policy], every_comp
     assert reward == pytest.approx(small.expected_reward(policy), abs=0.1)
 
 
-def test_without_a_price_it_collapses(make_policy: Callable[..., Policy], every_completion: EveryCompletion) -> None:
+def test_without_a_price_it_collapses(every_completion: EveryCompletion) -> None:
     """With beta = 0 the optimum is one completion, the best: entropy 0 (Korbak, Perez & Buckley 2022)."""
-    small = world(make_policy, every_completion)
+    small = world(every_completion)
     policy, _ = trained(small, RLOO(), beta=0.0, stages=((3e-2, 25),), source=small.source(group=128))
     print(f"entropy {small.entropy(small.reference):.3f} before, {small.entropy(policy):.4f} after")
     assert small.entropy(small.reference) > 0.5

@@ -26,9 +26,9 @@ LENGTH = 3
 
 
 @pytest.fixture(scope="module")
-def small(make_policy: Callable[..., Policy], every_completion: EveryCompletion) -> World:
+def small(every_completion: EveryCompletion) -> World:
     """Forty completions."""
-    return world(make_policy, every_completion, vocabulary=4, length=LENGTH)
+    return world(every_completion, vocabulary=4, length=LENGTH)
 
 
 def test_a_token_by_hand() -> None:

@@ -69,10 +69,10 @@ def mean_reward(search: TreeSearch | BestOfN, policy: Policy, reward: Reward, *,
 
 @pytest.mark.parametrize(("seed", "best"), [(0, 0), (1, 3), (2, 14)])
 def test_with_as_many_simulations_as_completions_the_best_is_certain(
-    make_policy: Callable[..., Policy], every_completion: EveryCompletion, seed: int, best: int
+    every_completion: EveryCompletion, seed: int, best: int
 ) -> None:
     """15 completions, one reward above the others: all are imagined, none twice, and then the search ends."""
-    small = world(make_policy, every_completion, length=3)
+    small = world(every_completion, length=3)
     assert len(small.completions) == 15
     rewards = torch.zeros(15, dtype=torch.float64)
     rewards[best] = 1.0

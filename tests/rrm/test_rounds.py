@@ -1,6 +1,5 @@
 """A round is done once, resumes after a kill with the same result, and never reads the gold utility."""
 
-import multiprocessing
 import signal
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -28,6 +27,7 @@ from rrm.store import (
 )
 from rrm.store.verify import verify
 from rrm.tasks.shiftlog.task import Shiftlog
+from tests.nursery import NURSERY
 from tests.rrm.small_runs import SMALL, climbed, go_on
 
 
@@ -76,12 +76,9 @@ def test_gold_is_never_read_and_changes_nothing(
 def test_a_climb_killed_again_and_again_ends_with_the_same_result(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     start_run(folder, SMALL)
-    # One server imports everything once, and each process begins as a fork of it.
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tests.rrm.small_runs"])
     kills = 0
     for _ in range(20):
-        process = processes.Process(target=go_on, args=(folder,))
+        process = NURSERY.Process(target=go_on, args=(folder,))
         process.start()
         _kill_when_further(process, folder, more_than=_writes(folder) + 16)
         if process.exitcode != -signal.SIGKILL:

@@ -238,7 +238,7 @@ def test_settings_of_a_round_are_checked() -> None:
     assert (round_settings({}).until, round_settings({}).climb) == (STEPS[-1], False)
     with pytest.raises(ConfigurationError, match="no step 'dance'"):
         round_settings({"until": "dance"})
-    with pytest.raises(ConfigurationError, match="`until` and `climb` only"):
+    with pytest.raises(ConfigurationError, match="`until`, `climb` and `agent` only"):
         round_settings({"from": "fit"})
 
 

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import pytest
 
-from tests.ui.page.nursery import NURSERY, serve
+from tests.nursery import NURSERY, serve
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (

@@ -1,7 +1,7 @@
-"""Processes of the page that begin with everything imported.
+"""Processes that begin with everything imported.
 
-To import Gradio takes a process several seconds, so one that has done so stands by in each test worker, and every page
-is a fork of it: a process of its own from there on, to be killed like any other.
+To import Gradio or torch takes a process several seconds, so one that has done so stands by in each test worker, and
+every page or round is a fork of it: a process of its own from there on, to be killed like any other.
 """
 
 import multiprocessing
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 NURSERY = multiprocessing.get_context("forkserver")
-NURSERY.set_forkserver_preload(["gradio", "ui.cli", "ui.page.app"])
+NURSERY.set_forkserver_preload(["ui.cli", "ui.page.app", "tests.rrm.small_runs"])
 
 
 def serve(arguments: Sequence[str], output: Connection) -> None:
