@@ -32,7 +32,7 @@ def draw(found: Mapping[tuple[str, float], Sequence[Trajectory]]) -> Figure:
     for name, axis in zip(rewards, axes[0], strict=True):
         axis.set_title(name, fontsize=10, loc="left")
     axes[0, 0].set_ylabel("gold utility of test documents")
-    axes[1, 0].set_ylabel("the reward itself, in deviations of the base's")
+    axes[1, 0].set_ylabel("reward (deviations of the base)")
     base = next(one.examinations[0].gold for trajectories in found.values() for one in trajectories)
     for axis in axes[0]:
         axis.axhline(base, color="#30343a", linewidth=0.6, linestyle=":")

@@ -26,6 +26,8 @@ os.environ.update(
     MPLBACKEND="Agg",
     NO_COLOR="1",
 )
+# Processes that tests begin find our modules compiled, even where the machine is set not to keep such files.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Matplotlib reads all fonts of the machine once; that list is kept between test runs.
 os.environ.setdefault("MPLCONFIGDIR", str(ROOT / ".cache" / "matplotlib"))
 

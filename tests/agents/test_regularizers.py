@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.objectives.rloo import RLOO
+from agents.policy import Policy
 from agents.regularizer import AbstractRegularizer, AdaptivePenalty, EarlyStop, FixedPenalty
 from agents.training import StepRecord, TrainSettings, train
 from reward_models.errors import InvalidInput
@@ -124,9 +125,9 @@ def test_one_step_at_the_limit_is_the_end() -> None:
 
 
 @pytest.fixture(scope="module")
-def small(every_completion: EveryCompletion) -> World:
+def small(make_policy: Callable[..., Policy], every_completion: EveryCompletion) -> World:
     """85 completions; the best one alone would cost 7.9 nats."""
-    return world(every_completion, vocabulary=5, length=3)
+    return world(every_completion, make_policy=make_policy, seed=1, spread=0.4, vocabulary=5, length=3)
 
 
 def steered(

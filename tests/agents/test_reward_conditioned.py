@@ -1,6 +1,7 @@
 """Learning behind words for the reward: what is read behind which, its contract, and where it ends, enumerated."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,10 @@ def test_each_completion_is_read_behind_the_words_of_its_quarter(small: World) -
     assert record.measures["kl_at_top"] > 0.01  # the words alone move an untrained policy
 
 
-def test_what_cannot_be_divided_or_told_apart_is_refused(small: World) -> None:
+def test_what_cannot_be_divided_or_told_apart_is_refused(
+    make_policy: Callable[..., Policy], every_completion: EveryCompletion
+) -> None:
+    small = world(every_completion, make_policy=make_policy, seed=1, spread=0.4)
     learner, batch = drawn(small, group=6, prompts=1)
     with pytest.raises(InvalidInput, match="multiple"):
         RewardConditioned(texts=WORDS).update(learner, batch, torch.Generator())

@@ -95,6 +95,7 @@ def test_every_room_is_quiet_and_open_to_everybody(hostile_run: Path, scheme: st
         page = one.page
         assert serious_findings(page) == []
         sign_in(page, served, NAME)
+        one.settle()
         for room in ROOMS:
             page.goto(served.url + room)
             page.locator("h1").first.wait_for()
