@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from threading import Thread
+from typing import Protocol, runtime_checkable
 
 from rrm.errors import RunError
 from rrm.sessions.locking import log_file, name_holder, take_locks
@@ -16,7 +18,36 @@ WORKER = "rrm.sessions.worker"
 """The module that a worker process runs."""
 
 
-def launch(run: Run, session_id: str) -> None:
+@runtime_checkable
+class Worker(Protocol):
+    """A process that was begun."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    def wait(self) -> object:
+        """Until it has ended."""
+
+
+Spawn = Callable[[Run, str, int, int], Worker]
+"""Begins the worker of a session, which inherits the two locks by their file descriptors."""
+
+
+def spawn_worker(run: Run, session_id: str, work: int, own: int) -> Worker:
+    """A fresh Python process in a session of its own; what it prints goes to the session's log."""
+    with log_file(run.folder, session_id).open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", WORKER, str(run.folder.absolute()), session_id, str(work), str(own)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            pass_fds=(work, own),
+            start_new_session=True,
+        )
+
+
+def launch(run: Run, session_id: str, *, spawn: Spawn = spawn_worker) -> None:
     """Start the worker of a session, or resume one that was stopped, interrupted or failed.
 
     When it returns the session is running: the worker holds the locks from its first instant, because it is given them.
@@ -27,7 +58,7 @@ def launch(run: Run, session_id: str) -> None:
     try:
         found = begin_attempt(run, session_id, now=utc_now())
         try:
-            process = _spawn(run, session_id, work, own)
+            process = spawn(run, session_id, work, own)
         except OSError as error:
             message = f"The worker process could not be started: {error}."
             end_session(
@@ -53,16 +84,4 @@ def _refuse(run: Run, session_id: str) -> None:
         raise RunError(
             f"Session {other.number} is at work on this run, and one works at a time. "
             "Wait for it to end, or stop it first."
-        )
-
-
-def _spawn(run: Run, session_id: str, work: int, own: int) -> subprocess.Popen[bytes]:
-    with log_file(run.folder, session_id).open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", WORKER, str(run.folder.absolute()), session_id, str(work), str(own)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            pass_fds=(work, own),
-            start_new_session=True,
         )

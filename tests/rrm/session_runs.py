@@ -14,6 +14,7 @@ from rrm.sessions.records import AT_WORK, SessionState
 from rrm.starting import start_run
 from rrm.store import Run, artifact, utc_now
 from rrm.store.run import LOCK_FILE
+from tests.nursery import forked
 from tests.rrm.small_runs import SMALL
 
 SETTINGS: Mapping[str, object] = {
@@ -61,7 +62,7 @@ def ended(run: Run, session_id: str) -> tuple[SessionState, Session]:
 
 def worked_off(run: Run, session_id: str) -> Session:
     """Launch a session and wait until it has finished."""
-    launch(run, session_id)
+    launch(run, session_id, spawn=forked)
     state, found = ended(run, session_id)
     assert state is SessionState.FINISHED, found.error
     return found

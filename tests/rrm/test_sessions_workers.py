@@ -40,6 +40,7 @@ from rrm.store import (
     utc_now,
 )
 from rrm.store.verify import verify
+from tests.nursery import forked
 from tests.rrm.session_runs import (
     SETTINGS,
     copy_of,
@@ -92,7 +93,7 @@ def test_a_session_fits_a_model_and_tells_what_it_did(run: Run, undisturbed: tup
 def test_a_fit_killed_twice_ends_with_the_same_model(run: Run, undisturbed: tuple[object, object]) -> None:
     identifier = queued(run)
     for kill in (1, 2):
-        launch(run, identifier)
+        launch(run, identifier, spawn=forked)
         until(lambda kill=kill: len(session_points(run, identifier)) >= kill)  # type: ignore[misc]
         killed(run, identifier)
     assert len(session_points(run, identifier)) < 6
@@ -102,7 +103,7 @@ def test_a_fit_killed_twice_ends_with_the_same_model(run: Run, undisturbed: tupl
 
 def test_what_it_learns_from_is_settled_when_it_begins(run: Run, undisturbed: tuple[object, object]) -> None:
     identifier = queued(run)
-    launch(run, identifier)
+    launch(run, identifier, spawn=forked)
     until((run.folder / "sessions" / identifier / "plan.json").exists)
     killed(run, identifier)
     # An answer is taken back while the session lies interrupted.
@@ -115,7 +116,7 @@ def test_what_it_learns_from_is_settled_when_it_begins(run: Run, undisturbed: tu
 
 def test_a_stopped_session_is_resumed_where_it_was(run: Run, undisturbed: tuple[object, object]) -> None:
     identifier = queued(run)
-    launch(run, identifier)
+    launch(run, identifier, spawn=forked)
     until(lambda: len(session_points(run, identifier)) >= 1)
     assert request_stop(run, identifier, now=utc_now()).stop_requested
     state, stopped = ended(run, identifier)
@@ -129,7 +130,7 @@ def test_a_stopped_session_is_resumed_where_it_was(run: Run, undisturbed: tuple[
 
 def test_sigterm_is_a_request_to_stop(run: Run) -> None:
     identifier = queued(run)
-    launch(run, identifier)
+    launch(run, identifier, spawn=forked)
     until(lambda: len(session_points(run, identifier)) >= 1)
     os.kill(worker_of(run), signal.SIGTERM)
     assert ended(run, identifier)[0] is SessionState.STOPPED
@@ -151,13 +152,13 @@ def test_a_worker_outlives_whoever_started_it(run: Run) -> None:
 
 def test_one_works_at_a_time(run: Run) -> None:
     first, second = queued(run), queued(run)
-    launch(run, first)
+    launch(run, first, spawn=forked)
     found = running_session(run)
     assert found is not None and found.id == first
     with pytest.raises(RunError, match="Session 1 is at work on this run"):
-        launch(run, second)
+        launch(run, second, spawn=forked)
     with pytest.raises(RunError, match="Session 1 is running, so there is nothing to start"):
-        launch(run, first)
+        launch(run, first, spawn=forked)
     with pytest.raises(RunError, match="Session 1 is at work"):
         start_reward_model(run, level=0, settings=SETTINGS, started_by="local", now=utc_now())
     with pytest.raises(RunBusy), open_workbench(run.folder):
@@ -170,14 +171,14 @@ def test_one_works_at_a_time(run: Run) -> None:
 def test_a_command_in_a_terminal_keeps_sessions_away(run: Run) -> None:
     identifier = queued(run)
     with run.exclusive(), pytest.raises(RunBusy, match="a command in a terminal"):
-        launch(run, identifier)
+        launch(run, identifier, spawn=forked)
     with run.exclusive(), pytest.raises(RunBusy, match="a command in a terminal"):
         start_reward_model(run, level=0, settings=SETTINGS, started_by="local", now=utc_now())
     assert [each.id for each in sessions(run)] == [identifier], "what could not begin is not listed"
     assert state_of(run, session(run, identifier)) is SessionState.QUEUED
     worked_off(run, identifier)
     with pytest.raises(RunError, match="is finished, so there is nothing to start"):
-        launch(run, identifier)
+        launch(run, identifier, spawn=forked)
 
 
 def test_a_failed_session_says_why_and_can_be_tried_again(run: Run) -> None:
@@ -185,7 +186,7 @@ def test_a_failed_session_says_why_and_can_be_tried_again(run: Run) -> None:
         run, kind=SessionKind.REWARD_MODEL, level=1, round=0, settings=SETTINGS, started_by="local", now=utc_now()
     )
     for attempt in (1, 2):
-        launch(run, made.id)
+        launch(run, made.id, spawn=forked)
         state, found = ended(run, made.id)
         assert (state, found.attempts) == (SessionState.FAILED, attempt)
         assert found.error == (
@@ -201,7 +202,7 @@ def test_a_round_killed_in_its_optimiser_steps_is_the_round_that_was_not(judged:
     with Run.open(copy_of(judged, tmp_path / "session")) as run:
         identifier = queued(run, SessionKind.ROUND)
         for steps_done in (1, 2):
-            launch(run, identifier)
+            launch(run, identifier, spawn=forked)
             until(lambda count=steps_done: len(progress(run, OPTIMISE)) >= count)  # type: ignore[misc]
             killed(run, identifier)
         assert len(progress(run, OPTIMISE)) < 4
@@ -216,7 +217,7 @@ def test_a_round_killed_in_its_optimiser_steps_is_the_round_that_was_not(judged:
 def test_a_round_stopped_in_its_optimiser_steps_did_not_fail(judged: Path, tmp_path: Path) -> None:
     with Run.open(copy_of(judged, tmp_path / "run")) as run:
         identifier = queued(run, SessionKind.ROUND, until="optimise")
-        launch(run, identifier)
+        launch(run, identifier, spawn=forked)
         until(lambda: len(progress(run, OPTIMISE)) >= 1)
         request_stop(run, identifier, now=utc_now())
         state, _ = ended(run, identifier)
