@@ -23,6 +23,7 @@ from agents.model_settings import check_causal, context_of, other_stop_ids
 from reward_models.conversations import Conversation, Rendered, messages, opened, tokenise
 from reward_models.errors import InvalidInput
 from reward_models.loading import load
+from reward_models.seams import following_text, following_tokens
 
 
 class Policy:
@@ -85,7 +86,7 @@ class Policy:
         is stored, as training needs, unless `dtype` says otherwise; without `device`, the CPU. Raises `ArtifactError`
         if there is no such model or it is incomplete, `InvalidInput` as the constructor.
         """
-        found = load(AutoModelForCausalLM, str(path_or_name), max_length=None, dtype=dtype, device=device)
+        found = load(AutoModelForCausalLM, path_or_name, max_length=None, dtype=dtype, device=device)
         return cls(found.model, found.tokenizer, chat=chat)
 
     @classmethod
@@ -258,15 +259,13 @@ class Policy:
 
     def encode_completion(self, text: str) -> list[int]:
         """Tokens of a completion, closed by the end-of-sequence token."""
-        tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return [*(int(token) for token in tokens), self.eos_id]
+        return [*following_tokens(self.tokenizer, text), self.eos_id]
 
     def decode(self, tokens: list[int]) -> str:
         """The text of completion tokens up to the first one that ends a completion."""
         end = next((place for place, token in enumerate(tokens) if token in self.stop_ids), len(tokens))
         known = [token for token in tokens[:end] if token < self._known]
-        text = self.tokenizer.decode(known, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return str(text)
+        return following_text(self.tokenizer, known)
 
     def _adaptable(self) -> "Policy":
         """The same policy on a model of its own whose weights are shared and frozen."""

@@ -85,7 +85,7 @@ class Backbone:
         Without `max_length`, what the tokenizer and the model state; without `device`, the CPU. Raises ArtifactError if
         there is no such model, a weight of the trunk is missing, or the tokenizer does not belong to it.
         """
-        return cls(*load(AutoModel, str(path_or_name), max_length=max_length, dtype=dtype, device=device))
+        return cls(*load(AutoModel, path_or_name, max_length=max_length, dtype=dtype, device=device))
 
     @property
     def pad_id(self) -> int:

@@ -1,8 +1,9 @@
 """What one row of preference data says, whichever columns say it; or which column cannot be used, and why."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from reward_models.conversations import Conversation
@@ -14,7 +15,10 @@ Row = Mapping[str, object]
 
 @dataclass(frozen=True, kw_only=True)
 class PreferenceColumns:
-    """Names of the columns. A row has `chosen` and `rejected`, or `first`, `second`, `label`; the rest is optional."""
+    """Names of the columns; `prompt` and those after `label` are optional.
+
+    A row has `chosen` and `rejected`, or `first`, `second`, `label`, or `a`, `b` (or `first`, `second`) and `votes`.
+    """
 
     prompt: str = "prompt"
     """What both completions answer; where it is missing, the beginning that they share."""
@@ -42,10 +46,15 @@ class PreferenceColumns:
     """What the comparison belongs to (a prompt, a topic); groups are never split between folds."""
     id: str = "id"
     """Name of the row in its data set."""
+    comment: str = "comment"
+    """What the rater wrote about it."""
+    votes: str = "votes"
+    """Judgements of several raters, {"by": rater, "pref": "a", "b" or "tie", "why": comment} each."""
 
-    def names(self) -> frozenset[str]:
-        """All column names that are read."""
-        return frozenset(str(getattr(self, field.name)) for field in fields(self))
+    def names(self, *, ranked: bool) -> frozenset[str]:
+        """The columns that are read of a row; one that is `ranked` names its completions as chosen and rejected."""
+        others = (self.first, self.second, self.label) if ranked else (self.chosen, self.rejected)
+        return frozenset(str(getattr(self, field.name)) for field in fields(self)) - {*others, self.votes}
 
 
 class BadCell(NamedTuple):
@@ -84,14 +93,21 @@ class ParsedRow(NamedTuple):
     """What the comparison belongs to."""
     id: str | None
     """Name of the row."""
+    comment: str | None
+    """What the rater wrote."""
+    contradicted: bool
+    """Whether there is a label beside chosen and rejected, which is not read, and would say that the rejected won."""
 
 
 def parse_row(row: Row, columns: PreferenceColumns) -> ParsedRow | BadCell:
     """Read a row, or say what is wrong with it; nothing a row can hold raises."""
     ranked = columns.chosen in row or columns.rejected in row
     if not ranked and columns.first not in row and columns.second not in row:
+        wanted = (columns.chosen, columns.rejected, columns.first, columns.second)
         return BadCell(
-            None, f"has the columns {_listed(row)}; expected chosen and rejected, or first, second and label"
+            None,
+            f"has the columns {_listed(row)}; expected {wanted[0]} and {wanted[1]}, or {wanted[2]}, {wanted[3]} and "
+            f"{columns.label}, or a, b and {columns.votes}{_nearest(row, wanted)}",
         )
     sides = (columns.chosen, columns.rejected) if ranked else (columns.first, columns.second)
     parsers: list[tuple[str, Callable[[Any], Any]]] = [
@@ -99,6 +115,7 @@ def parse_row(row: Row, columns: PreferenceColumns) -> ParsedRow | BadCell:
         (columns.tie, _yes_or_no), (columns.label, _optional(_label) if ranked else _label),
         *((name, _optional(_at_least_zero)) for name in (columns.margin, columns.strength, columns.weight)),
         *((name, _optional(_name)) for name in (columns.rater, columns.group, columns.id)),
+        (columns.comment, _optional(_written)),
     ]  # fmt: skip
     values: dict[str, Any] = {}
     for column, parser in parsers:
@@ -106,7 +123,9 @@ def parse_row(row: Row, columns: PreferenceColumns) -> ParsedRow | BadCell:
             # A label beside chosen and rejected (a class, a source) is not about this pair.
             values[column] = None if ranked and column == columns.label else parser(row.get(column))
         except InvalidInput as error:
-            return BadCell(column, str(error))
+            absent = f"; the row has the columns {_listed(row)}{_nearest(row, (column,))}" if column not in row else ""
+            return BadCell(column, f"{error}{absent}")
+    values["contradicted"] = ranked and _says_second(row.get(columns.label))
     return _assembled(values, columns, sides, ranked=ranked)
 
 
@@ -135,6 +154,8 @@ def _assembled(
         rater=values[columns.rater],
         group=values[columns.group],
         id=values[columns.id],
+        comment=values[columns.comment],
+        contradicted=values["contradicted"],
     )
 
 
@@ -206,6 +227,16 @@ def _label(value: object) -> float:
     return found
 
 
+def _says_second(value: object) -> bool:
+    """Whether a label that is not read would say that the second, or rejected, completion is the better one."""
+    if isinstance(value, str) and value.strip().lower() in ("rejected", "second", "b"):
+        return True
+    try:
+        return value is not None and _label(value) < 0.5
+    except InvalidInput:
+        return False
+
+
 def _yes_or_no(value: object) -> bool:
     if value is None or isinstance(value, bool):
         return bool(value)
@@ -217,6 +248,12 @@ def _yes_or_no(value: object) -> bool:
     raise InvalidInput(f"is {_shown(value)}; expected true or false")
 
 
+def _written(value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput(f"is {_shown(value)}; expected a text")
+    return _text(value)
+
+
 def _name(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise InvalidInput(f"is {_shown(value)}; expected a name or a whole number")
@@ -226,6 +263,14 @@ def _name(value: object) -> str:
 def _listed(row: Row) -> str:
     names = sorted(str(name) for name in row)
     return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "") or "(none)"
+
+
+def _nearest(row: Row, wanted: Iterable[str]) -> str:
+    """Which columns may be meant by those that are wanted."""
+    there = {str(name).strip().lower(): str(name) for name in row if str(name) not in wanted}
+    pairs = [(name, get_close_matches(name.lower(), there, n=1, cutoff=0.7)) for name in wanted]
+    found = [f"'{there[near[0]]}' for {name}" for name, near in pairs if near]
+    return f" (is it {', '.join(found)}?)" if found else ""
 
 
 def _kind(value: object) -> str:

@@ -20,8 +20,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reward_models.errors import ArtifactError
-from reward_models.preference_columns import BadCell, ParsedRow, PreferenceColumns, parse_row
-from reward_models.preference_files import Source, open_source
+from reward_models.preference_columns import BadCell, ParsedRow, PreferenceColumns, Row, parse_row
+from reward_models.preference_files import GivenRow, Source, open_source
+from reward_models.preference_votes import VoteReader
 from reward_models.read_report import ReadReport, ReadTally
 
 BATCH = 1000
@@ -37,7 +38,7 @@ class PreferenceData(NamedTuple):
 
     dataset: datasets.Dataset
     """Columns prompt, first, second (texts, or lists of messages), label, weight, margin, strength, rater, group, id,
-    origin; a missing margin, strength, rater, group or id is None."""
+    comment, origin; a missing margin, strength, rater, group, id or comment is None."""
     report: ReadReport
     """What was found on the way."""
 
@@ -73,15 +74,21 @@ def read_preferences(
     better completion, as if it were the difference of two scores. `folder` keeps the Arrow file; without one it lies
     in a temporary folder until the process ends.
 
+    A row with `votes` becomes one row for each, with its rater and what it says as the comment.
+
     A row that cannot be used is named and counted in the report, never dropped in silence; nothing in a row raises.
-    Raises ArtifactError if the source, or a file of it, cannot be read, or the disk refuses.
+    Raises ArtifactError if the source, or a file of it, cannot be read or holds no rows, or the disk refuses.
     """
     found = open_source(source, split=split, encoding=encoding)
-    names = PreferenceColumns() if columns is None else columns
-    tally = ReadTally(names.names())
-    rows = _oriented(_parsed(found, names, tally), strength_as, generator)
-    dataset = _written(rows, _own_folder() if folder is None else folder)
-    return PreferenceData(dataset=dataset, report=tally.report(found.ignored_files))
+    tally, place = ReadTally(), _own_folder() if folder is None else folder
+    parsed = _parsed(found, PreferenceColumns() if columns is None else columns, tally)
+    dataset = _written(_oriented(parsed, strength_as, generator), place)
+    report = tally.report(found.files, found.ignored_files)
+    if report.given == 0:
+        (place / FILE).unlink()
+        what = "the data set" if isinstance(source, datasets.Dataset) else source
+        raise ArtifactError(f"{what} holds no rows; expected one comparison a row, and in a table a header above them")
+    return PreferenceData(dataset=dataset, report=report)
 
 
 def preference_tensors(dataset: datasets.Dataset) -> PreferenceTensors:
@@ -113,18 +120,40 @@ class _Placed(NamedTuple):
 def _parsed(source: Source, columns: PreferenceColumns, tally: ReadTally) -> Iterator[_Placed]:
     """The usable rows; every row is told to the tally."""
     texts: bool | None = None
+    votes = VoteReader(columns)
     for given in source.rows:
-        row = BadCell(None, given.flaw) if given.flaw is not None else parse_row(given.values, columns)
-        if not isinstance(row, BadCell):
-            texts = isinstance(row.first, str) if texts is None else texts
-            if isinstance(row.first, str) is not texts:
-                kinds = ("texts", "messages") if texts else ("messages", "texts")
-                row = BadCell(None, f"holds {kinds[1]} where the rows before hold {kinds[0]}; a data set has one kind")
-        if isinstance(row, BadCell):
-            tally.reject(given.file, given.line, row)
-        else:
-            tally.accept(given.file, given.values, row)
-            yield _Placed(row, f"{given.file}:{given.line}")
+        for raw, names in _judgements(given, columns, votes):
+            if isinstance(raw, BadCell):
+                tally.reject(given.file, given.line, raw)
+                continue
+            row = parse_row(raw, names)
+            if isinstance(row, ParsedRow):
+                texts = isinstance(row.first, str) if texts is None else texts
+                row = _of_one_kind(row, texts=texts)
+            if isinstance(row, BadCell):
+                tally.reject(given.file, given.line, row)
+            else:
+                tally.accept(given.file, raw, row, names)
+                yield _Placed(row, f"{given.file}:{given.line}")
+
+
+def _judgements(
+    given: GivenRow, columns: PreferenceColumns, votes: VoteReader
+) -> Iterator[tuple[Row | BadCell, PreferenceColumns]]:
+    """What is judged in a row, and the columns that say it: one judgement, or one for each vote."""
+    if given.flaw is not None:
+        yield BadCell(None, given.flaw), columns
+    elif votes.has_votes(given.values):
+        yield from votes.rows(given.values)
+    else:
+        yield given.values, columns
+
+
+def _of_one_kind(row: ParsedRow, *, texts: bool) -> ParsedRow | BadCell:
+    if isinstance(row.first, str) is texts:
+        return row
+    kinds = ("texts", "messages") if texts else ("messages", "texts")
+    return BadCell(None, f"holds {kinds[1]} where the rows before hold {kinds[0]}; a data set has one kind")
 
 
 def _oriented(
@@ -143,7 +172,7 @@ def _oriented(
         yield {
             "prompt": row.prompt, "first": sides[0], "second": sides[1], "label": label, "weight": row.weight,
             "margin": margin, "strength": row.strength, "rater": row.rater, "group": row.group, "id": row.id,
-            "origin": origin,
+            "comment": row.comment, "origin": origin,
         }  # fmt: skip
 
 
@@ -173,7 +202,7 @@ def _schema(*, texts: bool) -> pyarrow.Schema:
     kinds = {
         **dict.fromkeys(("prompt", "first", "second"), side),
         **dict.fromkeys(("label", "weight", "margin", "strength"), pyarrow.float64()),
-        **dict.fromkeys(("rater", "group", "id", "origin"), pyarrow.string()),
+        **dict.fromkeys(("rater", "group", "id", "comment", "origin"), pyarrow.string()),
     }
     return pyarrow.schema(list(kinds.items()))
 

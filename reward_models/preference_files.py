@@ -35,6 +35,13 @@ _MARKS = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
 )
+_PACKED = (
+    (b"\x1f\x8b", "packed with gzip; end its name in .gz"),
+    (b"(\xb5/\xfd", "packed with Zstandard; unpack it"),
+    (b"PK\x03\x04", "a zip archive or a spreadsheet; save it as CSV or JSONL"),
+    (b"PAR1", "Parquet; end its name in .parquet"),
+)
+_NAME_IT = "name the file's own encoding, such as encoding='latin-1' (--encoding latin-1)"
 
 
 class GivenRow(NamedTuple):
@@ -55,6 +62,8 @@ class Source(NamedTuple):
 
     rows: Iterator[GivenRow]
     """All rows in the order of the files; to be read once."""
+    files: tuple[str, ...]
+    """The files that rows may come from, also where none does; empty where there are no files."""
     ignored_files: tuple[str, ...]
     """Files of a folder that are of no format that is read."""
 
@@ -69,19 +78,19 @@ def open_source(source: str | Path | datasets.Dataset, *, split: str | None, enc
     Raises ArtifactError if there is nothing to read, the hub cannot be reached, or (while reading) a file is damaged.
     """
     if isinstance(source, datasets.Dataset):
-        return Source(_numbered("dataset", source), ())
+        return Source(_numbered("dataset", source), (), ())
     path = Path(source)
     if path.is_dir() and any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
-        return Source(_splits(path.name, datasets.load_from_disk(str(path)), split), ())
+        return Source(_splits(path.name, datasets.load_from_disk(str(path)), split), (), ())
     if path.is_dir():
         return _folder(path, split=split, encoding=encoding)
     if path.is_file():
         if not _format(path):
             raise ArtifactError(f"{path} is of no known format; give one of {', '.join(SUFFIXES)}, or these with .gz")
-        return Source(_rows_of_file(path, path.name, encoding), ())
+        return Source(_rows_of_file(path, path.name, encoding), (path.name,), ())
     if isinstance(source, Path) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
         raise ArtifactError(f"{source} does not exist; give a file, a folder, or the name of a data set on the hub")
-    return Source(_splits(source, _from_hub(source, split), None), ())
+    return Source(_splits(source, _from_hub(source, split), None), (), ())
 
 
 def _folder(folder: Path, *, split: str | None, encoding: str | None) -> Source:
@@ -93,7 +102,8 @@ def _folder(folder: Path, *, split: str | None, encoding: str | None) -> Source:
         which = "" if split is None else f" of the split {split!r}"
         raise ArtifactError(f"{folder} holds no file{which} that can be read; expected {', '.join(SUFFIXES)}, or .gz")
     rows = (row for path in wanted for row in _rows_of_file(path, names[path], encoding))
-    return Source(rows, tuple(names[path] for path in visible if not _format(path)))
+    read, ignored = ([names[path] for path in some] for some in (wanted, [one for one in visible if not _format(one)]))
+    return Source(rows, tuple(read), tuple(ignored))
 
 
 def _has_word(name: str, word: str) -> bool:
@@ -140,10 +150,13 @@ def _rows_of_file(path: Path, name: str, encoding: str | None) -> Iterator[Given
             for row in _rows_of_data(data, name, kind, encoding):
                 line = row.line
                 yield row
+    except ArtifactError:
+        raise
     except (OSError, EOFError, zlib.error, UnicodeError, LookupError, ArrowException) as error:
-        raise ArtifactError(
-            f"{path} cannot be read after line {line} ({error}); restore the file, or name its encoding"
-        ) from error
+        remedy = "it is cut off or damaged, so copy it again"
+        if isinstance(error, UnicodeError | LookupError):
+            remedy = "name its encoding as Python does: utf-8, utf-16-le, latin-1, cp1252, ..."
+        raise ArtifactError(f"{path} cannot be read after line {line} ({error}); {remedy}") from error
 
 
 def _rows_of_data(data: io.BufferedIOBase, name: str, kind: str | None, encoding: str | None) -> Iterator[GivenRow]:
@@ -151,10 +164,10 @@ def _rows_of_data(data: io.BufferedIOBase, name: str, kind: str | None, encoding
         batches = ParquetFile(data).iter_batches(batch_size=_BATCH)
         yield from _numbered(name, (row for batch in batches for row in batch.to_pylist()))
     elif kind in (".csv", ".tsv"):
-        with _text(data, encoding, newline="") as lines:
+        with _text(data, name, encoding, newline="") as lines:
             yield from _table_rows(lines, name, delimiter="," if kind == ".csv" else "\t")
     else:
-        with _text(data, encoding, newline="\n") as lines:
+        with _text(data, name, encoding, newline="\n") as lines:
             yield from _json_rows(lines, name)
 
 
@@ -175,41 +188,66 @@ def _opened(path: Path, *, seekable: bool) -> Iterator[io.BufferedIOBase]:
             yield cast(io.BufferedIOBase, unpacked)
 
 
-def _text(data: io.BufferedIOBase, encoding: str | None, *, newline: str) -> io.TextIOWrapper:
+def _text(data: io.BufferedIOBase, name: str, encoding: str | None, *, newline: str) -> io.TextIOWrapper:
     buffered = io.BufferedReader(cast(io.RawIOBase, data))
+    start = buffered.peek(4)[:4]
+    packed = next((what for mark, what in _PACKED if start.startswith(mark)), None)
+    if packed is not None:
+        raise ArtifactError(f"{name} is not the text that its name says but {packed}")
     if encoding is None:
-        start = buffered.peek(4)[:4]
-        encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8-sig")
+        encoding = next((found for mark, found in _MARKS if start.startswith(mark)), "utf-8-sig")
+        if encoding == "utf-8-sig" and b"\0" in start:
+            guess = "utf-16-be" if start.startswith(b"\0") else "utf-16-le"
+            raise ArtifactError(
+                f"{name} begins with zero bytes, as UTF-16 without a mark does; if it is that, name its encoding: "
+                f"encoding='{guess}' (--encoding {guess})"
+            )
     # A wrong byte in UTF-8 costs its row, not the file: it comes through as half a character, which a row may not hold.
     errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
     return io.TextIOWrapper(buffered, encoding=encoding, errors=errors, newline=newline)
 
 
 def _json_rows(lines: Iterable[str], name: str) -> Iterator[GivenRow]:
+    first = True
     for number, line in enumerate(lines, start=1):
-        if line.strip():
-            values = _object(line)
-            flaw = values if isinstance(values, str) else None
-            yield GivenRow(name, number, {} if isinstance(values, str) else values, flaw)
+        # Files that were joined have a mark in the middle.
+        text = line.rstrip().removeprefix("\ufeff")
+        if not text:
+            continue
+        if first and text.strip() in ("[", "{", "[{"):
+            raise ArtifactError(
+                f"{name} is one JSON text over many lines; expected one object a line, as jq -c '.[]' makes of a list"
+            )
+        first, values = False, _object(text)
+        flaw = values if isinstance(values, str) else None
+        yield GivenRow(name, number, {} if isinstance(values, str) else values, flaw)
 
 
 def _object(line: str) -> Mapping[str, object] | str:
     """The JSON object of a line, or why it is none."""
-    if (wrong := re.search("[\udc80-\udcff]", line)) is not None:
-        return f"byte 0x{ord(wrong.group()) - 0xDC00:02x} at {wrong.start() + 1} is no UTF-8; expected that encoding"
+    if (wrong := _wrong_byte(line)) is not None:
+        return wrong
     try:
         found = json.loads(line)
+    except json.JSONDecodeError as error:
+        return f"is no JSON ({error.msg} at {error.pos + 1}); expected one object a line"
     except (ValueError, RecursionError) as error:
         return f"is no JSON ({error}); expected one object a line"
     return found if isinstance(found, dict) else f"is a JSON {type(found).__name__}; expected one object a line"
 
 
+def _wrong_byte(text: str) -> str | None:
+    """What is said of a text with a byte that is no UTF-8."""
+    wrong = re.search("[\udc80-\udcff]", text)
+    if wrong is None:
+        return None
+    return f"byte 0x{ord(wrong.group()) - 0xDC00:02x} at {wrong.start() + 1} is no UTF-8; {_NAME_IT}"
+
+
 def _table_rows(lines: Iterable[str], name: str, *, delimiter: str) -> Iterator[GivenRow]:
     with _long_cells():
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        header = next(reader, [])
-        if len(set(header)) < len(header):
-            raise ArtifactError(f"{name} names a column twice in its first line; give each column a name of its own")
+        header = _header(next(reader, []), name)
         while True:
             line = reader.line_num + 1
             try:
@@ -222,8 +260,23 @@ def _table_rows(lines: Iterable[str], name: str, *, delimiter: str) -> Iterator[
             if not cells:
                 continue
             flaw = f"has {len(cells)} cells; the header has {len(header)}" if len(cells) != len(header) else None
+            flaw = _wrong_byte(delimiter.join(cells)) or flaw
             values = {} if flaw else {column: _cell(cell) for column, cell in zip(header, cells, strict=True)}
             yield GivenRow(name, line, values, flaw)
+
+
+def _header(header: list[str], name: str) -> list[str]:
+    """The column names; ArtifactError for names that can be none."""
+    if (wrong := _wrong_byte(",".join(header))) is not None:
+        raise ArtifactError(f"{name}, line 1: {wrong}")
+    if len(set(header)) < len(header):
+        raise ArtifactError(f"{name} names a column twice in its first line; give each column a name of its own")
+    if len(header) == 1 and (other := re.search("[;|\t,]", header[0])) is not None:
+        raise ArtifactError(
+            f"{name} has one column, {header[0]!a:.60}, as if {other.group()!a} stood between cells; cells of .csv are "
+            "separated by commas, and those of .tsv by tabs"
+        )
+    return header
 
 
 def _cell(cell: str) -> object:

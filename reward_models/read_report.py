@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import numpy
 
-from reward_models.preference_columns import BadCell, ParsedRow, Row
+from reward_models.preference_columns import BadCell, ParsedRow, PreferenceColumns, Row
 
 NAMED = 20
 """So many bad rows are named; all are counted."""
+ONE_SIDED = 20
+"""From so many judged rows on it is odd that one place always wins: by chance, once in half a million."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class ReadReport:
     """The account of a reading; plain numbers and texts, ready for JSON through `dataclasses.asdict`."""
 
     given: int
-    """Rows in the source: `read` and `rejected` together."""
+    """Rows in the source: `read` and `rejected` together. Of a row with votes, each vote is a row here."""
     read: int
     """Rows in the data set."""
     rejected: int
@@ -66,6 +68,14 @@ class ReadReport:
     """Rows whose prompt is what both completions begin with."""
     repeated_prompts: int
     """Rows with a prompt text with which both completions begin as well; it is kept in both places."""
+    prompts_as_completions: int
+    """Rows whose prompt is one of the completions: are the columns what their names say?"""
+    contradicting_labels: int
+    """Rows whose label, which is not read beside chosen and rejected, would say that the rejected one is better."""
+    first_better: int
+    """Rows of first and second, or of votes, whose first is better."""
+    second_better: int
+    """Rows of first and second, or of votes, whose second is better."""
     duplicates: int
     """Rows that say what an earlier row says: same prompt, completions, answer and rater."""
     contradictory_pairs: int
@@ -82,14 +92,30 @@ class ReadReport:
             f"{self.read} of {self.given} rows read, {self.rejected} rejected; {self.ties} ties, {self.duplicates} "
             f"duplicates, {self.contradictory_pairs} contradictory pairs, {self.implicit_prompts} implicit prompts"
         ]
-        return "\n".join([*lines, *(f"  {row}" for row in self.bad_rows)])
+        return "\n".join([*lines, *(f"  {one}" for one in (*self.oddities(), *self.bad_rows))])
+
+    def oddities(self) -> tuple[str, ...]:
+        """A sentence about each thing that columns which were exchanged or misnamed would look like."""
+        found = []
+        if self.contradicting_labels:
+            found.append(
+                f"in {self.contradicting_labels} rows the label, which is not read beside chosen and rejected, would "
+                "say that the rejected one is better; if it means that, name the two as first and second"
+            )
+        if self.prompts_as_completions:
+            found.append(
+                f"in {self.prompts_as_completions} rows the prompt is one of the completions; check the columns"
+            )
+        if self.first_better + self.second_better >= ONE_SIDED and 0 in (self.first_better, self.second_better):
+            side = "first" if self.first_better else "second"
+            found.append(f"the {side} is better wherever one is; whoever reads both in order could learn just that")
+        return tuple(found)
 
 
 class ReadTally:
     """Counts while rows stream by; what it keeps of a row is 17 bytes."""
 
-    def __init__(self, known: frozenset[str]) -> None:
-        self._known = known
+    def __init__(self) -> None:
         self._given: Counter[str] = Counter()
         self._read: Counter[str] = Counter()
         self._rejected: Counter[str | None] = Counter()
@@ -105,11 +131,16 @@ class ReadTally:
         if len(self._bad) < NAMED:
             self._bad.append(BadRow(file=file, line=line, column=cell.column, reason=cell.reason))
 
-    def accept(self, file: str, raw: Row, row: ParsedRow) -> None:
-        """Count a row that can be used."""
+    def accept(self, file: str, raw: Row, row: ParsedRow, columns: PreferenceColumns) -> None:
+        """Count a row that can be used, and was read from these columns."""
         self._given[file] += 1
         self._read[file] += 1
-        self._ignored.update(_unknown(raw, self._known))
+        self._ignored.update(_unknown(raw, columns.names(ranked=row.ranked)))
+        self._counts["contradicted"] += row.contradicted
+        self._counts["prompt"] += row.prompt != "" and row.prompt in (row.first, row.second)
+        if not row.ranked:
+            self._counts["first"] += row.label > 0.5
+            self._counts["second"] += row.label < 0.5
         self._counts["ties"] += row.label == 0.5
         self._counts["implicit"] += row.implicit
         self._counts["repeated"] += _repeats(row)
@@ -121,8 +152,8 @@ class ReadTally:
         self._answers.append(_digest(f"{pair} {lead} {row.rater!r}"))
         self._sides.append((lead > 0.5) - (lead < 0.5))
 
-    def report(self, ignored_files: Sequence[str]) -> ReadReport:
-        """The account so far."""
+    def report(self, files: Sequence[str], ignored_files: Sequence[str]) -> ReadReport:
+        """The account so far; of the files that were read, those without a row are named too."""
         read = sum(self._read.values())
         return ReadReport(
             given=sum(self._given.values()),
@@ -133,9 +164,15 @@ class ReadTally:
             ties=self._counts["ties"],
             implicit_prompts=self._counts["implicit"],
             repeated_prompts=self._counts["repeated"],
+            prompts_as_completions=self._counts["prompt"],
+            contradicting_labels=self._counts["contradicted"],
+            first_better=self._counts["first"],
+            second_better=self._counts["second"],
             duplicates=read - len(numpy.unique(numpy.asarray(self._answers, dtype=numpy.uint64))),
             contradictory_pairs=self._contradictory(),
-            files=tuple(FileCount(file, given, self._read[file]) for file, given in self._given.items()),
+            files=tuple(
+                FileCount(file, self._given[file], self._read[file]) for file in dict.fromkeys([*files, *self._given])
+            ),
             ignored_files=tuple(ignored_files),
             ignored_columns=tuple(sorted(self._ignored)),
         )

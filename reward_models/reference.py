@@ -19,6 +19,7 @@ from reward_models.conversations import Conversation, completion_start, leading_
 from reward_models.errors import InvalidInput
 from reward_models.features import check_names, extract
 from reward_models.loading import check_length, load
+from reward_models.seams import following_tokens
 from reward_models.trace import CompletionTrace
 
 
@@ -59,7 +60,7 @@ class Reference:
         device: torch.device | str | None = None,
     ) -> "Reference":
         """Read a causal language model as `Backbone.load` reads a trunk; errors as there."""
-        return cls(*load(AutoModelForCausalLM, str(path_or_name), max_length=max_length, dtype=dtype, device=device))
+        return cls(*load(AutoModelForCausalLM, path_or_name, max_length=max_length, dtype=dtype, device=device))
 
     def encode(self, prompt: Conversation, completion: Conversation) -> Continuation:
         """Tokens of a prompt and its completion, the prompt cut from the left where both are too long.
@@ -126,8 +127,7 @@ class Reference:
         return tokens if tokens or begin is None else [int(begin)]
 
     def _closed(self, completion: str) -> list[int]:
-        found = self.tokenizer(completion, add_special_tokens=False, verbose=False)["input_ids"]
-        tokens, end = [int(token) for token in found], self.tokenizer.eos_token_id
+        tokens, end = following_tokens(self.tokenizer, completion), self.tokenizer.eos_token_id
         return tokens if end is None or tokens[-1:] == [end] else [*tokens, int(end)]
 
 

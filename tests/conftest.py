@@ -56,3 +56,13 @@ def pytest_report_header(config: pytest.Config) -> str:
 def repository() -> Path:
     """The folder that holds `pyproject.toml`."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data that `RRM_SHARED_DATA` names; tests that need it are skipped where none is named."""
+    folder = os.environ.get("RRM_SHARED_DATA")
+    if folder is None:
+        pytest.skip("RRM_SHARED_DATA is not set; it names the folder of shared data")
+    assert Path(folder).is_dir(), f"RRM_SHARED_DATA names {folder}, which is no folder"
+    return Path(folder)

@@ -1,5 +1,6 @@
 """Any causal language model is a policy: each family, tiny and random, against plain passes of its own, row by row."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -12,6 +13,8 @@ from transformers import (
     BloomForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
     GPTNeoConfig,
@@ -31,6 +34,8 @@ from transformers import (
     PreTrainedModel,
     Qwen3Config,
     Qwen3ForCausalLM,
+    RwkvConfig,
+    RwkvForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -39,10 +44,14 @@ from agents import shared_prompt
 from agents.batch import Batch
 from agents.divergence import entropy, exact_kl
 from agents.learner import Learner
+from agents.objectives.rloo import RLOO
 from agents.passes import WindowedPrefill, can_share, prefill
 from agents.plain_passes import PlainPrefill
 from agents.policy import Policy
-from agents.rollout import Samples, greedy, rollout, sample, trace
+from agents.regularizer import FixedPenalty
+from agents.rollout import Rollouts, Samples, greedy, rollout, sample, trace
+from agents.sources import OnPolicy
+from agents.training import TrainSettings, train
 from reward_models.errors import InvalidInput
 from tests.agents.conftest import word_tokenizer
 
@@ -62,6 +71,13 @@ def gemma() -> PreTrainedModel:
     caps = {"attn_logit_softcapping": 1.0, "final_logit_softcapping": 2.0, "query_pre_attn_scalar": 8}
     config = Gemma2Config(**ROTARY, **caps, head_dim=8, sliding_window=6)
     return Gemma2ForCausalLM(config)
+
+
+def gemma3() -> PreTrainedModel:
+    """One layer of two with a window, each kind of layer with rotations of its own."""
+    kinds = ["sliding_attention", "full_attention"]
+    config = Gemma3TextConfig(**ROTARY, head_dim=8, query_pre_attn_scalar=8, sliding_window=6, layer_types=kinds)
+    return Gemma3ForCausalLM(config)
 
 
 def gpt_neo() -> PreTrainedModel:
@@ -89,14 +105,18 @@ FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
     "mistral with a window within the completions": lambda: mistral(7),
     "mistral with a window within a prompt": lambda: mistral(3),
     "gemma2": gemma,
+    "gemma3": gemma3,
     "bloom": lambda: BloomForCausalLM(BloomConfig(vocab_size=VOCABULARY, hidden_size=16, n_layer=2, n_head=2, **END)),
     "mpt": lambda: MptForCausalLM(MptConfig(vocab_size=VOCABULARY, d_model=16, n_layers=2, n_heads=2, **END)),
     "mamba": lambda: MambaForCausalLM(
         MambaConfig(vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=2, state_size=4, **END)
     ),
+    "rwkv": lambda: RwkvForCausalLM(
+        RwkvConfig(vocab_size=VOCABULARY, context_length=32, hidden_size=16, num_hidden_layers=2, **END)
+    ),
 }
 WINDOWED = {name for name in FAMILIES if name.startswith(("mistral", "gemma"))}
-PLAIN = {"gpt-neo", "bloom", "mpt", "mamba", "mistral with a window within a prompt"}
+PLAIN = {"gpt-neo", "bloom", "mpt", "mamba", "rwkv", "mistral with a window within a prompt"}
 
 
 def noise(seed: int) -> torch.Generator:
@@ -197,6 +217,35 @@ def test_an_adapter_trains_in_every_family(family: str) -> None:
     assert all(float(one.grad.abs().max()) > 0 for one in learner.parameters if one.grad is not None)
     assert all(one.grad is not None for one in learner.parameters)
     assert all(one.grad is None for one in base.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("family", "lora"),
+    [
+        ("llama", True),
+        ("mamba", True),
+        *((one, False) for one in ("llama", "qwen3", "gpt2", "gemma3", "mamba", "rwkv")),
+    ],
+)
+def test_reinforcement_learning_goes_from_the_reference_towards_the_reward(family: str, lora: bool) -> None:
+    """Before the first step the policy is its reference; then w3, which alone is rewarded, becomes more likely."""
+    base = random_policy(family)
+    policy = base.with_lora(rank=2, generator=noise(0)) if lora else base
+    reference = policy.without_adapter() if lora else base.copy()
+    source = OnPolicy(prompts=PROMPTS, reward=w3s, prompts_per_step=3, group=16, max_new_tokens=TIME)
+    settings = TrainSettings(steps=6, learning_rate=0.02)
+    task = {"source": source, "objective": RLOO(), "regularizer": FixedPenalty(0.01), "settings": settings}
+    records = train(policy, reference, **task, seed=0)
+    assert abs(records[0].kl) < 1e-5 < records[1].kl
+    assert all(math.isfinite(value) for one in records for value in (one.kl, one.reward, one.entropy))
+    drawn = {"group": 64, "max_new_tokens": TIME}
+    after, before = (w3s(rollout(one, one, PROMPTS, **drawn, generator=noise(1))).mean() for one in (policy, reference))
+    assert float(after) > float(before) + 0.05
+
+
+def w3s(rollouts: Rollouts) -> Tensor:
+    """How many of the words of each completion are w3."""
+    return torch.tensor([float(text.split().count("w3")) for text in rollouts.samples.completions])
 
 
 @torch.no_grad()

@@ -1,7 +1,6 @@
 """A score is a property of its own text: neither batch size, padding nor neighbours may show in it."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -180,11 +179,6 @@ def test_an_encoder_decoder_is_refused(tiny_tokenizer: Callable[..., PreTrainedT
         Backbone(model=T5Model(config), tokenizer=tiny_tokenizer(), max_length=8)
 
 
-def _cut_weights(folder: Path) -> None:
-    data = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
-
-
 def _more_tokens(folder: Path) -> None:
     added = PreTrainedTokenizerFast.from_pretrained(folder)
     added.add_tokens(["<new>"])
@@ -196,19 +190,8 @@ def _drop_a_layer(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
 
 
-def _no_tokenizer(folder: Path) -> None:
-    for path in folder.glob("token*"):
-        path.unlink()
-
-
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
-    "nothing there": (shutil.rmtree, "no model could be read"),
-    "no config": (lambda folder: (folder / "config.json").unlink(), "no model could be read"),
-    "config cut": (lambda folder: (folder / "config.json").write_text("{") and None, "no model could be read"),
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "no model could be read"),
-    "weights cut": (_cut_weights, "no model could be read"),
     "a layer missing": (_drop_a_layer, "lacks weights of a LlamaModel"),
-    "no tokenizer": (_no_tokenizer, "tokenizer"),
     "another tokenizer": (_more_tokens, "has 107 tokens, and its model 106"),
 }
 
@@ -226,5 +209,5 @@ def test_a_folder_that_is_no_model_says_what_it_lacks(
 
 def test_a_name_that_cannot_be_fetched_is_said(tmp_path: Path) -> None:
     # The tests run offline: a name on the Hub is not to be had.
-    with pytest.raises(ArtifactError, match=r"no model could be read from 'nobody/nothing'.*name of such a model"):
+    with pytest.raises(ArtifactError, match=r"no model could be read from 'nobody/nothing'.*forbids the network"):
         Backbone.load("nobody/nothing")

@@ -18,6 +18,7 @@ from reward_models import preference_data, preference_files
 from reward_models.errors import ArtifactError
 from reward_models.preference_columns import PreferenceColumns
 from reward_models.preference_data import PreferenceData, preference_tensors, read_preferences
+from reward_models.read_report import NAMED
 
 ROW = {"prompt": "2 + 2?", "chosen": "4", "rejected": "5"}
 
@@ -39,13 +40,13 @@ def better(row: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def test_a_row_of_texts_is_read(tmp_path: Path) -> None:
-    data = read(jsonl(tmp_path, [{**ROW, "rater": 7, "weight": 2, "group": "sums", "id": "a"}]))
+    data = read(jsonl(tmp_path, [{**ROW, "rater": 7, "weight": 2, "group": "sums", "id": "a", "comment": "why not"}]))
     (row,) = data.dataset
     assert better(row) == ("4", "5")
     rest = {name: value for name, value in row.items() if name not in ("first", "second", "label")}
     assert rest == {
         "prompt": "2 + 2?", "weight": 2.0, "margin": None, "strength": None, "rater": "7", "group": "sums", "id": "a",
-        "origin": "data.jsonl:1",
+        "comment": "why not", "origin": "data.jsonl:1",
     }  # fmt: skip
     assert (data.report.given, data.report.read, data.report.rejected, data.report.implicit_prompts) == (1, 1, 0, 0)
 
@@ -174,7 +175,7 @@ def test_bad_rows_are_named_with_their_line_and_column(tmp_path: Path) -> None:
         (14, "tie", "is true and label is 1.0"),
         (15, None, "holds messages where the rows before hold texts"),
         (16, None, "byte 0xe9 at 16 is no UTF-8"),
-        (18, None, "is no JSON (Expecting value: line 2 column 1 (char 12))"),
+        (18, None, "is no JSON (Expecting value at 11)"),
     ]
     assert {bad.file for bad in data.report.bad_rows} == {"data.jsonl"}
     assert (data.report.given, data.report.read, data.report.rejected) == (17, 1, 16)
@@ -389,10 +390,30 @@ MESSAGES = st.lists(
 )
 NAMES = ("prompt", "chosen", "rejected", "first", "second", "label", "tie", "margin", "strength", "weight", "rater")
 ROWS = st.dictionaries(st.sampled_from(NAMES), ANYTHING | MESSAGES | st.text(max_size=3), max_size=8)
+VOTES = st.lists(
+    st.fixed_dictionaries({"pref": st.sampled_from(["a", "b", "tie"]) | ANYTHING}, optional={"by": ANYTHING})
+    | ANYTHING,
+    max_size=4,
+)
+PANELS = st.fixed_dictionaries(
+    {"a": st.text(max_size=2) | ANYTHING, "b": st.text(max_size=2) | ANYTHING, "votes": VOTES | ANYTHING},
+    optional={"prompt": ANYTHING, "label": ANYTHING, "comment": ANYTHING},
+)
+
+
+def judgements(row: object) -> int:
+    """How many rows a line is: each vote is one, and what is no row of votes is one."""
+    if not isinstance(row, dict) or {"label", "chosen", "rejected"} & set(row):
+        return 1
+    votes = row.get("votes")
+    return max(1, len(votes)) if isinstance(votes, list) else 1
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=st.lists(ROWS | ANYTHING.filter(lambda value: value is not None), max_size=6), junk=st.binary(max_size=8))
+@given(
+    rows=st.lists(ROWS | PANELS | ANYTHING.filter(lambda value: value is not None), max_size=6),
+    junk=st.binary(max_size=8),
+)
 def test_whatever_comes_rows_read_and_rejected_are_the_rows_given(
     rows: list[object], junk: bytes, tmp_path: Path
 ) -> None:
@@ -401,29 +422,22 @@ def test_whatever_comes_rows_read_and_rejected_are_the_rows_given(
     (tmp_path / "data.jsonl").write_bytes(b"\n".join([*lines, junk]))
     data = read(tmp_path / "data.jsonl", folder=tmp_path / "kept")
     report = data.report
-    assert report.given == len(rows) + 1
+    assert report.given == sum(judgements(row) for row in rows) + 1
     assert report.read + report.rejected == report.given
     assert len(data.dataset) == report.read
-    assert len(report.bad_rows) == report.rejected
+    assert len(report.bad_rows) == min(NAMED, report.rejected)
+    assert sum(file.given for file in report.files) == report.given
     for row in data.dataset:
         assert 0.0 <= row["label"] <= 1.0
         assert row["weight"] >= 0.0
         assert row["first"] != row["second"]
 
 
-def shared_data() -> Path:
-    folder = os.environ.get("RRM_SHARED_DATA")
-    if folder is None:
-        pytest.skip("RRM_SHARED_DATA is not set; it names the folder of shared data")
-    assert Path(folder).is_dir(), f"RRM_SHARED_DATA names {folder}, which is no folder"
-    return Path(folder)
-
-
-def test_the_published_dialogues_are_split_where_others_split_them() -> None:
-    data = read(shared_data() / "raw" / "hh-harmless-base-test.jsonl.gz")
+def test_the_published_dialogues_are_split_where_others_split_them(shared_data: Path) -> None:
+    data = read(shared_data / "raw" / "hh-harmless-base-test.jsonl.gz")
     assert (data.report.given, data.report.rejected) == (2312, 0)
     assert data.report.implicit_prompts == 2312
-    with gzip.open(shared_data() / "preferences" / "hh-harmless-base.jsonl.gz", "rt", encoding="utf-8") as lines:
+    with gzip.open(shared_data / "preferences" / "hh-harmless-base.jsonl.gz", "rt", encoding="utf-8") as lines:
         others = [json.loads(line) for line in lines]
     same = 0
     for row, other in zip(data.dataset, others, strict=True):
