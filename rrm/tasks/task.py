@@ -1,4 +1,8 @@
-"""The interface of a task: documents to be briefed, and what a reader can make of a brief."""
+"""The interface of a task: documents to be worked on, and, where the truth is known, what a reader can make of a brief.
+
+Most of what a run does needs `AbstractTask` only: people judge any text. Simulated readers and figures against the gold
+utility need a task whose texts a program can read, `AbstractKnownTask`.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -9,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from rrm.errors import ConfigurationError
 from rrm.tasks.document import Document
 
 
@@ -84,13 +89,13 @@ class PracticeItem:
 
 
 class AbstractTask(ABC):
-    """Seeded documents at several heights, a prompt for each, and the language that briefs are written in."""
+    """Documents at several heights, and a prompt for each."""
 
     name: str
     levels: int
     """Number of heights; levels count from 0."""
-    reading_budget: int
-    """Words that a simulated reader can read for one comparison."""
+    output: str = "brief"
+    """What a completion is called where people read of it."""
 
     @abstractmethod
     def guidelines(self, level: int) -> str:
@@ -108,13 +113,35 @@ class AbstractTask(ABC):
         """A few comparisons for raters to practise on."""
         return ()
 
+    def size(self, *, split: Split, level: int) -> int | None:
+        """How many documents there are; None where there is no end of them."""
+        return None
+
     @abstractmethod
     def document(self, *, split: Split, level: int, index: int) -> Document:
         """The document at this place. The same place always gives the same document."""
 
     @abstractmethod
     def prompt(self, document: Document) -> str:
-        """What a policy reads before it writes a brief of the document."""
+        """What a policy reads before it writes a completion, where the whole document fits its context."""
+
+    def prompt_of_parts(self, document: Document, briefs: Sequence[str]) -> str | None:
+        """What it reads instead where the document does not fit: what was written of each part.
+
+        None for a task whose documents always fit.
+        """
+        return None
+
+    @abstractmethod
+    def base_model(self) -> str | Path | None:
+        """The folder of the base model that comes with the task; None where whoever uses it brings one."""
+
+
+class AbstractKnownTask(AbstractTask):
+    """A task whose texts a program can read: what simulated readers, the assistant alone and reports of gold need."""
+
+    reading_budget: int
+    """Words that a simulated reader can read for one comparison."""
 
     @abstractmethod
     def claims(self, text: str) -> tuple[Claim, ...]:
@@ -137,6 +164,25 @@ class AbstractTask(ABC):
         """The folder of the base model that comes with the task."""
 
 
+def known(task: AbstractTask, *, needed_for: str) -> AbstractKnownTask:
+    """The same task as one whose truth is known; ConfigurationError, naming what needs that, for any other."""
+    if not isinstance(task, AbstractKnownTask):
+        raise ConfigurationError(
+            f"{needed_for} needs a task whose truth is known, such as shiftlog; of {task.name}, your own text, nobody "
+            "but people can say what is right"
+        )
+    return task
+
+
+def places(task: AbstractTask, *, split: Split, level: int, count: int, first: int = 0) -> tuple[int, ...]:
+    """`count` places of a split from `first` on; where documents end, each at most once, beginning anew at the end."""
+    size = task.size(split=split, level=level)
+    if size is None:
+        return tuple(range(first, first + count))
+    return tuple((first + place) % size for place in range(min(count, size)))
+
+
 def documents(task: AbstractTask, *, split: Split, level: int, count: int, first: int = 0) -> tuple[Document, ...]:
-    """`count` documents of a split from the place `first` on."""
-    return tuple(task.document(split=split, level=level, index=index) for index in range(first, first + count))
+    """The documents at these places."""
+    found = places(task, split=split, level=level, count=count, first=first)
+    return tuple(task.document(split=split, level=level, index=index) for index in found)

@@ -12,13 +12,13 @@ from rrm.tasks.shiftlog.language import Severity, read_claims, severity_of
 from rrm.tasks.shiftlog.planting import plant
 from rrm.tasks.shiftlog.practice import PRACTICE
 from rrm.tasks.shiftlog.world import HEIGHTS, document_generator, write_document
-from rrm.tasks.task import AbstractTask, Claim, GoldUtility, Planted, PracticeItem, SourceEntry, Split
+from rrm.tasks.task import AbstractKnownTask, Claim, GoldUtility, Planted, PracticeItem, SourceEntry, Split
 
 READING_BUDGET = 64
 """Words for one comparison: two entries of a shift and its two briefs."""
 
 
-class Shiftlog(AbstractTask):
+class Shiftlog(AbstractKnownTask):
     """Shift logs of a plant, briefed at three heights: a shift, a day, a period of three days."""
 
     name = "shiftlog"
