@@ -13,10 +13,11 @@ from agents.divergence import entropy, exact_kl
 from agents.limits import acting_distributions
 from agents.passes import Prefill, completion_pass, prefill
 from agents.policy import Policy
-from agents.rollout import Rollouts, rollout
+from agents.rollout import Among, Rollouts, rollout
 from agents.token_terms import TokenTerms, token_terms
 from agents.value_function import ValueFunction
 from reward_models.errors import NonFinite
+from reward_models.processes import ONE, Processes
 
 
 class Reading(NamedTuple):
@@ -45,13 +46,14 @@ class Learner:
         bfloat16: bool = False,
         with_critic: bool = False,
         critic_learning_rate: float = 1e-2,
+        processes: Processes = ONE,
     ) -> None:
-        """Learn the parameters of `policy` that require a gradient, in place.
+        """Learn the parameters of `policy` that require a gradient, in place; the same ones in all `processes`.
 
         Raises `InvalidInput` if the policy acts within a limit that is measured from another reference.
         """
         policy.check_reference(reference)
-        self.policy, self.reference = policy, reference
+        self.policy, self.reference, self.processes = policy, reference, processes
         self.clip_norm, self.bfloat16 = clip_norm, bfloat16
         self.parameters = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
         groups: list[dict[str, Any]] = [{"params": self.parameters, "lr": learning_rate}]
@@ -79,7 +81,15 @@ class Learner:
         """
         return torch.autocast(self.policy.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)
 
-    def sample(self, prompts: list[str], *, group: int, max_new_tokens: int, generator: torch.Generator) -> Rollouts:
+    def sample(
+        self,
+        prompts: list[str],
+        *,
+        group: int,
+        max_new_tokens: int,
+        generator: torch.Generator,
+        among: Among | None = None,
+    ) -> Rollouts:
         """Draw completions behind a prefill that keeps its graph, for the first `read` of them; errors as `rollout`."""
         prompt_tokens = encode_prompts(self.policy, prompts, group=group, max_new_tokens=max_new_tokens)
         self._fresh = (prompt_tokens, self._prefill(prompt_tokens))
@@ -92,10 +102,17 @@ class Learner:
                 max_new_tokens=max_new_tokens,
                 generator=generator,
                 shared=self._fresh[1],
+                among=among,
             )
 
     def sample_reference(
-        self, prompts: list[str], *, group: int, max_new_tokens: int, generator: torch.Generator
+        self,
+        prompts: list[str],
+        *,
+        group: int,
+        max_new_tokens: int,
+        generator: torch.Generator,
+        among: Among | None = None,
     ) -> Rollouts:
         """Draw completions from the reference; their KL is that of the reference to itself, 0."""
         with self.precision():
@@ -106,12 +123,27 @@ class Learner:
                 group=group,
                 max_new_tokens=max_new_tokens,
                 generator=generator,
+                among=among,
             )
 
     def read(self, batch: Batch, prompt_tokens: tuple[tuple[int, ...], ...] | None = None) -> Reading:
-        """The completions of a batch with gradient at the present weights; behind other prompts, where given."""
-        samples, rollouts = batch.rollouts.samples, batch.rollouts
-        prompt_tokens = samples.prompt_tokens if prompt_tokens is None else prompt_tokens
+        """The completions of a batch with gradient at the present weights; behind other prompts, where given.
+
+        Of a batch that several processes drew, each reads its own part: `distributions` and `states` are of that part
+        alone, `chosen` and `kl` of the whole batch, with a gradient in its own rows.
+        """
+        prompt_tokens = batch.rollouts.samples.prompt_tokens if prompt_tokens is None else prompt_tokens
+        held = batch.held
+        if held is None:
+            return self._read(batch.rollouts, prompt_tokens)
+        if held.groups:
+            own = self._read(held.rollouts, tuple(prompt_tokens[number] for number in held.groups))
+        else:
+            own = self._read_nothing(held.rollouts)
+        return own._replace(chosen=held.everywhere(own.chosen), kl=held.everywhere(own.kl))
+
+    def _read(self, rollouts: Rollouts, prompt_tokens: tuple[tuple[int, ...], ...]) -> Reading:
+        samples = rollouts.samples
         shared = self._shared(prompt_tokens)
         with self.precision(), self.policy.active() as model:
             seen = completion_pass(model, shared, samples.tokens, group=samples.group)
@@ -131,15 +163,24 @@ class Learner:
             states=seen.states,
         )
 
+    def _read_nothing(self, rollouts: Rollouts) -> Reading:
+        """What a process has of a part of the batch in which it holds no completion."""
+        none = torch.zeros_like(rollouts.kl)
+        states = none.new_zeros(*none.shape, self.policy.width)
+        return Reading(distributions=torch.zeros_like(rollouts.reference_logits), chosen=none, kl=none, states=states)
+
     def descend(self, loss: Float[Tensor, ""]) -> float:
         """One clipped step down the loss; the norm of the gradient before clipping.
 
-        Raises `NonFinite` and leaves the weights as they were if the loss or the norm is not finite.
+        With several processes each gives the same loss with the gradient of its own rows, and what they add up to is
+        the gradient. Raises `NonFinite` and leaves the weights as they were if the loss or the norm is not finite.
         """
         if not bool(loss.isfinite()):
             raise NonFinite(f"the loss is {loss.item()}; lower the learning rate or look at the reward.")
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        if loss.requires_grad or not self.processes.several:  # a process may hold nothing of a part of the batch
+            loss.backward()
+        self.processes.sum_gradients(part for group in self.optimizer.param_groups for part in group["params"])
         # The critic is clipped apart: its gradient is no part of the norm that is reported.
         apart = [self.parameters] if self.critic is None else [self.parameters, list(self.critic.parameters())]
         norms = [float(torch.nn.utils.clip_grad_norm_(part, self.clip_norm)) for part in apart]
@@ -171,5 +212,5 @@ class Learner:
 
 def mean_entropy(reading: Reading, batch: Batch) -> Float[Tensor, ""]:
     """Mean entropy of the acting next-token distributions over the tokens that count, in nats."""
-    found = entropy(reading.distributions).masked_fill(~batch.mask, 0.0)
+    found = batch.everywhere(entropy(reading.distributions).masked_fill(~batch.held_mask, 0.0))
     return found.sum() / batch.mask.sum()

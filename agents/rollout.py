@@ -11,6 +11,7 @@ the sampled tokens, `trace` reads texts.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -23,6 +24,15 @@ from agents.policy import Policy
 from agents.token_terms import sample_terms
 from reward_models.errors import InvalidInput, NonFinite
 from reward_models.trace import CompletionTrace
+
+
+class Among(NamedTuple):
+    """Which prompts of a step some prompts are, where several processes divide them."""
+
+    first: int
+    """Number of the first one."""
+    prompts: int
+    """Prompts in all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,18 +89,23 @@ def sample(
     keep_distributions: bool = False,
     shared: Prefill | None = None,
     beginnings: Sequence[Sequence[int]] | None = None,
+    among: Among | None = None,
 ) -> Samples:
     """Draw `group` completions of each prompt, each until end-of-sequence or `max_new_tokens` tokens.
 
     One uniform number per token is drawn from `generator` for all tokens at once, and inverted through the cumulative
     distribution in float64; the same generator state gives the same completions. `shared` may hand in a prefill of the
     same prompts by the same weights; `beginnings`, the first tokens of each completion (of some, none or all), which
-    are then not drawn. Raises `InvalidInput` on prompts that do not fit the model's context and `NonFinite` if the
+    are then not drawn; `among`, that these prompts are a part of more, whose other completions are drawn elsewhere from
+    the same numbers: each completion is then what it would be if one drew them all. Raises `InvalidInput` on prompts
+    that do not fit the model's context and `NonFinite` if the
     policy's logits are, or if it gives a token of a beginning no probability.
     """
     prompt_tokens = encode_prompts(policy, prompts, group=group, max_new_tokens=max_new_tokens)
-    shape = (len(prompts) * group, max_new_tokens)
-    uniform = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64).to(policy.device)
+    first, all_prompts = (0, len(prompts)) if among is None else among
+    shape = (all_prompts * group, max_new_tokens)
+    uniform = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64)
+    uniform = uniform[first * group : (first + len(prompts)) * group].to(policy.device)
     actor = Actor(policy, prompts, group=group, max_new_tokens=max_new_tokens, shared=shared)
     begun = None if beginnings is None else _right_pad(beginnings, pad_id=policy.pad_id, device=policy.device)
     chosen: list[Tensor] = []
@@ -118,7 +133,7 @@ def sample(
         tokens=tokens,
         mask=mask,
         log_probabilities=log_probabilities,
-        completions=_texts(policy, tokens, mask),
+        completions=texts_of(policy, tokens, mask),
         distributions=torch.stack(kept, dim=1) if keep_distributions else None,
         reference_distributions=torch.stack(reference_kept, dim=1) if reference_kept else None,
     )
@@ -135,7 +150,7 @@ def greedy(policy: Policy, prompts: Sequence[str], max_new_tokens: int, *, chunk
     for rows in _by_length(prompt_tokens, chunk):
         actor = Actor(policy, [prompts[row] for row in rows], group=1, max_new_tokens=max_new_tokens)
         tokens, mask = decode(actor, likeliest, policy=policy, max_new_tokens=max_new_tokens)
-        for row, text in zip(rows, _texts(policy, tokens, mask), strict=True):
+        for row, text in zip(rows, texts_of(policy, tokens, mask), strict=True):
             texts[row] = text
     return tuple(texts)
 
@@ -148,15 +163,17 @@ def trace(
 
     A limit is no part of it: these are the probabilities of the network itself. Row p G + g of the answer is completion
     g of prompt p; log-probabilities and hidden states are 0 on padding. Works through `chunk` prompts at a time, those
-    of similar length together. Raises `InvalidInput` on ragged completions.
+    of similar length together. Raises `InvalidInput` on ragged completions, and where one does not fit the model's
+    context behind its own prompt.
     """
     group = _group_of(prompts, completions)
     encoded = [policy.encode_completion(text) for texts in completions for text in texts]
     tokens, mask = _right_pad(encoded, pad_id=policy.pad_id, device=policy.device)
-    prompt_tokens = encode_prompts(policy, prompts, group=group, max_new_tokens=tokens.shape[1])
+    prompt_tokens = encode_prompts(policy, prompts, group=group, max_new_tokens=1)
+    longest = [max(map(len, encoded[row * group : (row + 1) * group])) for row in range(len(prompts))]
     log_probabilities = torch.zeros(tokens.shape, device=policy.device)
     hidden = torch.zeros(*tokens.shape, policy.width, device=policy.device)
-    for rows in _by_length(prompt_tokens, chunk):
+    for rows in _readable(policy, prompt_tokens, longest, chunk):
         places = torch.tensor([row * group + member for row in rows for member in range(group)], device=policy.device)
         time = int(mask[places].sum(dim=1).max())
         part = tokens[places, :time]
@@ -183,6 +200,7 @@ def rollout(
     generator: torch.Generator,
     shared: Prefill | None = None,
     beginnings: Sequence[Sequence[int]] | None = None,
+    among: Among | None = None,
 ) -> Rollouts:
     """Sample from the policy and read the samples with the reference: one sampling pass, one reference pass.
 
@@ -197,6 +215,7 @@ def rollout(
         keep_distributions=True,
         shared=shared,
         beginnings=beginnings,
+        among=among,
     )
     prompt_tokens = encode_prompts(reference, prompts, group=group, max_new_tokens=max_new_tokens)
     with reference.active() as model:
@@ -284,7 +303,8 @@ def _group_of(prompts: Sequence[str], completions: Sequence[Sequence[str]]) -> i
     return groups.pop()
 
 
-def _texts(policy: Policy, tokens: Tensor, mask: Tensor) -> tuple[str, ...]:
+def texts_of(policy: Policy, tokens: Tensor, mask: Tensor) -> tuple[str, ...]:
+    """What completions (sequences, time) say, without the end-of-sequence token."""
     return tuple(
         policy.decode(row[: int(length)]) for row, length in zip(tokens.tolist(), mask.sum(dim=1), strict=True)
     )
@@ -295,6 +315,31 @@ def _by_length(prompt_tokens: Sequence[Sequence[int]], chunk: int) -> Iterator[l
     order = sorted(range(len(prompt_tokens)), key=lambda row: len(prompt_tokens[row]))
     for begin in range(0, len(order), chunk):
         yield order[begin : begin + chunk]
+
+
+def _readable(
+    policy: Policy, prompt_tokens: Sequence[Sequence[int]], longest: Sequence[int], chunk: int
+) -> Iterator[list[int]]:
+    """As `_by_length`, but fewer at a time where the longest prompt and the longest completion would not fit together.
+
+    Raises `InvalidInput` for a prompt that does not fit with a completion of its own.
+    """
+    context = policy.context
+    for rows in _by_length(prompt_tokens, chunk):
+        together: list[int] = []
+        for row in rows:
+            # Prompts come by their length, so that the last one is the longest.
+            needed = len(prompt_tokens[row]) + max(longest[one] for one in (*together, row))
+            if context is not None and together and needed > context:
+                yield together
+                together, needed = [], len(prompt_tokens[row]) + longest[row]
+            if context is not None and needed > context:
+                raise InvalidInput(
+                    f"A prompt of {len(prompt_tokens[row])} tokens and a completion of {longest[row]} do not fit the "
+                    f"model's context of {context}; shorten them."
+                )
+            together.append(row)
+        yield together
 
 
 def _right_pad(

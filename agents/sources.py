@@ -10,13 +10,17 @@ from typing import ClassVar, Literal, NamedTuple, final
 import torch
 from torch import Tensor
 
+from agents.held import Held, rollouts_of_all
 from agents.learner import Learner
+from agents.policy import Policy
 from agents.returns import at_the_end
-from agents.rollout import Rollouts, read_given
+from agents.rollout import Among, Rollouts, read_given
 from reward_models.errors import InvalidInput, NonFinite
+from reward_models.processes import Processes
 
 Reward = Callable[[Rollouts], Tensor]
-"""One number per sequence (or one per token) in the order of the sequences; called without autocast or gradient."""
+"""One number per sequence (or one per token) in the order of the sequences; called without autocast or gradient. With
+several processes each asks it for its own completions."""
 
 
 Given = Literal["rewards", "preferences", "demonstrations"]
@@ -31,6 +35,8 @@ class Material(NamedTuple):
     """(sequences, time)."""
     preferences: Tensor | None
     """(pairs,), as `Batch.preferences`."""
+    held: Held | None = None
+    """As `Batch.held`."""
 
 
 class AbstractSource(ABC):
@@ -71,15 +77,20 @@ class OnPolicy(AbstractSource):
         """Sample, then ask the reward."""
         prompts = batch_of_step(self.prompts, self.prompts_per_step, seed=seed, step=step)
         generator = generator_of("sampling", seed=seed, number=step)
-        group, max_new_tokens = self.group, self.max_new_tokens
-        if samples_from == "policy":
-            rollouts = learner.sample(prompts, group=group, max_new_tokens=max_new_tokens, generator=generator)
-        else:
-            rollouts = learner.sample_reference(
-                prompts, group=group, max_new_tokens=max_new_tokens, generator=generator
+        draw = learner.sample if samples_from == "policy" else learner.sample_reference
+        share = share_of(learner.processes, len(prompts))
+        with learner.processes.together("Sampling"):
+            rollouts = draw(
+                prompts[share.start : share.stop],
+                group=self.group,
+                max_new_tokens=self.max_new_tokens,
+                generator=generator,
+                among=Among(share.start, len(prompts)),
             )
-        with torch.no_grad():
-            return Material(rollouts, checked(self.reward(rollouts), rollouts), preferences=None)
+            with torch.no_grad():
+                own = Material(rollouts, checked(self.reward(rollouts), rollouts), preferences=None)
+        writer = learner.policy if samples_from == "policy" else learner.reference
+        return of_all(own, writer, prompts, learner.processes)
 
     def identity(self) -> dict[str, object]:
         """The prompts and the sizes; whether the reward is the same cannot be known here."""
@@ -122,14 +133,10 @@ class Comparisons(AbstractSource):
         chosen = [
             self.pairs[place] for place in places_of_step(len(self.pairs), self.pairs_per_step, seed=seed, step=step)
         ]
-        rollouts = read_given(
-            learner.policy,
-            learner.reference,
-            [pair.prompt for pair in chosen],
-            [(pair.first, pair.second) for pair in chosen],
-        )
-        labels = torch.tensor([pair.label for pair in chosen], device=rollouts.kl.device)
-        return Material(rollouts, torch.zeros_like(rollouts.kl), preferences=labels)
+        prompts, completions = [pair.prompt for pair in chosen], [(pair.first, pair.second) for pair in chosen]
+        material = _read(learner, prompts, completions)
+        labels = torch.tensor([pair.label for pair in chosen], device=material.rewards.device)
+        return material._replace(preferences=labels)
 
     def identity(self) -> dict[str, object]:
         """The pairs and their number in a step."""
@@ -158,8 +165,7 @@ class Demonstrations(AbstractSource):
         places = places_of_step(len(self.examples), self.examples_per_step, seed=seed, step=step)
         prompts = [self.examples[place][0] for place in places]
         completions = [(self.examples[place][1],) for place in places]
-        rollouts = read_given(learner.policy, learner.reference, prompts, completions)
-        return Material(rollouts, torch.zeros_like(rollouts.kl), preferences=None)
+        return _read(learner, prompts, completions)
 
     def identity(self) -> dict[str, object]:
         """The examples and their number in a step."""
@@ -167,6 +173,34 @@ class Demonstrations(AbstractSource):
             "examples": digest([list(example) for example in self.examples]),
             "examples_per_step": self.examples_per_step,
         }
+
+
+def _read(learner: Learner, prompts: Sequence[str], completions: Sequence[tuple[str, ...]]) -> Material:
+    """Given completions, without rewards."""
+    share = share_of(learner.processes, len(prompts))
+    part = slice(share.start, share.stop)
+    with learner.processes.together("Reading"):
+        rollouts = read_given(learner.policy, learner.reference, prompts[part], completions[part])
+        own = Material(rollouts, torch.zeros_like(rollouts.kl), preferences=None)
+    return of_all(own, learner.policy, prompts, learner.processes)
+
+
+def share_of(processes: Processes, prompts: int) -> range:
+    """This process's part of the prompts of a step; `InvalidInput` if there are fewer of them than processes."""
+    if prompts < processes.count:
+        raise InvalidInput(
+            f"{prompts} prompts (or pairs, or examples) in a step cannot be divided among {processes.count} processes; "
+            "launch fewer processes, or take more prompts in a step."
+        )
+    return processes.share(prompts)
+
+
+def of_all(own: Material, policy: Policy, prompts: Sequence[str], processes: Processes) -> Material:
+    """What all processes drew, where there are several, with `own` the part of this one; `policy` as it wrote them."""
+    if not processes.several:
+        return own
+    rollouts, held = rollouts_of_all(own.rollouts, policy, prompts, processes.share(len(prompts)), processes)
+    return Material(rollouts, held.everywhere(own.rewards), preferences=None, held=held)
 
 
 def checked(rewards: Tensor, rollouts: Rollouts) -> Tensor:

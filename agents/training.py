@@ -21,6 +21,7 @@ from agents.policy import Policy
 from agents.regularizer import AbstractRegularizer
 from agents.sources import AbstractSource, Material, Reward, generator_of
 from reward_models.errors import ArtifactError, InvalidInput, NonFinite
+from reward_models.processes import Processes, present_processes
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,15 @@ def train(
     that is done in this call before its checkpoint is written, so after a kill it may see a step again. `gold` is
     recorded, and nothing else.
 
+    Started by `accelerate launch`, every process calls this with the same arguments and takes its share of the prompts
+    of each step; records, losses and weights are those of the whole step, the same in all. The main process writes the
+    checkpoint, which any number of processes may go on from, and it alone calls `on_step`.
+
     Raises `NonFinite`, naming the step, before a reward, loss or gradient that is not finite can touch the weights;
     `ArtifactError` if the checkpoint is damaged or of another training; `InvalidInput` on unusable arguments.
     """
     _check(policy, reference, source, objective, regularizer)
+    processes = present_processes()
     learner = Learner(
         policy,
         reference,
@@ -112,9 +118,11 @@ def train(
         clip_norm=settings.clip_norm,
         bfloat16=settings.bfloat16,
         with_critic=objective.needs_critic,
+        processes=processes,
     )
     identity = _identity(settings, objective, regularizer, source, policy, seed)
     records = _resume(checkpoint, learner, identity)
+    processes.start_alike(learner.parameters)
     while len(records) < settings.steps and not regularizer.finished([record.kl for record in records]):
         step = len(records)
         began = time.perf_counter()
@@ -123,21 +131,23 @@ def train(
             # 1. Completions, and what they are worth.
             material = source.draw(learner, samples_from=objective.samples_from, seed=seed, step=step)
             worth = None if gold is None else _true_worth(gold, material)
-            batch = Batch(*material[:2], beta=beta, discount=settings.discount, preferences=material.preferences)
+            batch = _batch(material, beta, settings.discount, processes)
             # 2. One update, unless something is not finite.
             learner.warm_up(min(1.0, (step + 1) / (settings.warmup + 1)))
             update = objective.update(learner, batch, generator_of("update", seed=seed, number=step))
         except NonFinite as error:
             raise NonFinite(f"Training stopped at step {step}, before its update: {error}") from error
         # 3. The record, and a checkpoint.
-        seconds = time.perf_counter() - began
+        seconds = float(processes.of_main(torch.tensor(time.perf_counter() - began, dtype=torch.float64)))
         records.append(_checked(_record(step, material, beta, update, seconds=seconds, gold=worth)))
-        if on_step is not None:
-            on_step(records[-1])
         last = len(records) == settings.steps or regularizer.finished([record.kl for record in records])
-        if checkpoint is not None and (last or len(records) % settings.checkpoint_every == 0):
-            header = {"identity": identity, "records": [asdict(record) for record in records]}
-            save_checkpoint(checkpoint, learner.trained, learner.optimizer, header)
+        with processes.together(f"What follows step {step}"):
+            if on_step is not None and processes.is_main:
+                on_step(records[-1])
+            due = last or len(records) % settings.checkpoint_every == 0
+            if checkpoint is not None and due and processes.is_main:
+                header = {"identity": identity, "records": [asdict(record) for record in records]}
+                save_checkpoint(checkpoint, learner.trained, learner.optimizer, header)
     return records
 
 
@@ -160,6 +170,16 @@ def _check(
             f"{type(objective).__name__} aims at pi0 exp(reward / beta), which needs beta above 0; choose another "
             "objective or a regularizer with a price."
         )
+
+
+def _batch(material: Material, beta: float, discount: float, processes: Processes) -> Batch:
+    rollouts, rewards, preferences, held = material
+    if processes.several and held is None:
+        raise InvalidInput(
+            f"The source gives each of {processes.count} processes the whole batch, so its gradient would count more "
+            "than once; divide it, as agents.sources does, or start one process."
+        )
+    return Batch(rollouts, rewards, beta=beta, discount=discount, preferences=preferences, held=held)
 
 
 def _record(
@@ -197,8 +217,10 @@ def _checked(record: StepRecord) -> StepRecord:
 
 def _true_worth(gold: Reward, material: Material) -> float:
     """Mean over the sequences."""
+    held = material.held
     with torch.no_grad():
-        worth = float(gold(material.rollouts).mean())
+        own = gold(material.rollouts if held is None else held.rollouts)
+        worth = float((own if held is None else held.processes.filled(own, held.places, of=held.sequences)).mean())
     if not math.isfinite(worth):
         raise NonFinite(f"the gold of the completions is {worth} on average; look at the function for it.")
     return worth
@@ -228,6 +250,7 @@ def _identity(
 
 def _resume(checkpoint: Path | None, learner: Learner, identity: dict[str, object]) -> list[StepRecord]:
     header = None if checkpoint is None else load_header(checkpoint)
+    learner.processes.check_seen_by_all(header is not None, what=f"the checkpoint in '{checkpoint}'")
     if checkpoint is None or header is None:
         return []
     stored = header.get("identity", {})

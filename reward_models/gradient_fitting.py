@@ -9,6 +9,9 @@
 A member's loss holds nothing of another member, and AdamW treats each weight by itself, so members are as independent
 as if they had been trained one by one; only the moment to stop is common. All random draws are made before the first
 step, so a fit that was interrupted goes on from its checkpoint as if nothing had happened, to the last bit.
+
+Started by `accelerate launch`, every process takes its share of each minibatch and of what is scored; losses, gradients
+and scores are added up, so that the steps are those of one process. The checkpoint is of no number of processes.
 """
 
 import math
@@ -28,6 +31,7 @@ from reward_models.fit_plan import FitPlan, GradientSettings, make_plan
 from reward_models.fitting import HeldOut
 from reward_models.losses import bradley_terry, centring_penalty
 from reward_models.pairs import PairSource
+from reward_models.processes import Processes, present_processes
 from reward_models.trained_members import TrainableMembers, score_tokens
 
 STREAM = 32
@@ -108,18 +112,23 @@ def fit_members(
     """Train the members in place; the module's docstring lists the four steps.
 
     With `checkpoint`, a file, the fit stores where it stands and goes on from there when called again with equal
-    arguments and a generator in the same state; what the members' weights were then is without effect.
+    arguments and a generator in the same state; what the members' weights were then is without effect. With several
+    processes all call it alike; the main one writes the checkpoint, and it alone calls `on_step`.
 
     Raises InvalidInput for fewer than two comparisons that count, too few to hold some out, or a checkpoint of another
     fit; NonFinite, naming step and member, as soon as a loss or gradient is not finite: nothing is stored after it.
     """
+    processes = present_processes()
     # 1. what is held out, and the bootstrap
     plan = make_plan(members.members, pairs, settings=settings, generator=generator)
     parameters = {name: part.requires_grad_(True) for name, part in members.parameters().items()}
     optimizer = torch.optim.AdamW(parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     progress = _Progress(step=0, losses=[], best={})
-    if checkpoint is not None and checkpoint.exists():
+    stored = checkpoint is not None and checkpoint.exists()
+    processes.check_seen_by_all(stored, what=f"the checkpoint {checkpoint}")
+    if checkpoint is not None and stored:
         progress = _resume(checkpoint, plan, parameters, optimizer)
+    processes.start_alike(parameters.values())
     per_epoch = math.ceil(len(plan.train) / settings.batch_size)
     steps = per_epoch * settings.epochs
     order: list[int] = []
@@ -129,35 +138,61 @@ def fit_members(
         if place == 0 or not order:
             order = plan.order(epoch)
         optimizer.param_groups[0]["lr"] = settings.learning_rate * (1.0 - progress.step / steps)
-        losses = _losses(members, pairs, plan, order[place * settings.batch_size :][: settings.batch_size], settings)
+        places = order[place * settings.batch_size :][: settings.batch_size]
         optimizer.zero_grad()
-        losses.sum().backward()
+        losses = _backward(members, pairs, plan, places, settings, processes)
+        processes.sum_gradients(parameters.values())
         progress.step += 1
         _check_finite(losses, parameters, step=progress.step)
         optimizer.step()
         # 3. the held-out loss
         last = place == per_epoch - 1
         if last and len(plan.held_out):
-            differences = _held_out_differences(members, pairs, plan, settings)
+            differences = _held_out_differences(members, pairs, plan, settings, processes)
             progress.losses.append(_held_out(differences, pairs, plan, settings).loss)
             if progress.stale() == 0:
                 progress.best = {name: part.detach().clone() for name, part in parameters.items()}
-        if checkpoint is not None and (last or progress.step % settings.checkpoint_every == 0):
-            _store(checkpoint, plan, parameters, optimizer, progress)
-        if on_step is not None:
-            held_out_loss = progress.losses[-1] if last and progress.losses else None
-            on_step(GradientStep(progress.step, steps, tuple(losses.tolist()), held_out_loss))
+        with processes.together(f"What follows step {progress.step} of the fit"):
+            due = last or progress.step % settings.checkpoint_every == 0
+            if checkpoint is not None and due and processes.is_main:
+                _store(checkpoint, plan, parameters, optimizer, progress)
+            if on_step is not None and processes.is_main:
+                held_out_loss = progress.losses[-1] if last and progress.losses else None
+                on_step(GradientStep(progress.step, steps, tuple(losses.tolist()), held_out_loss))
     # 4. the best weights, the centre and the temperature
     with torch.no_grad():
         for name, part in progress.best.items():
             parameters[name].copy_(part)
-    return _finish(members, pairs, plan, settings, progress)
+    return _finish(members, pairs, plan, settings, progress, processes)
+
+
+def _backward(
+    members: TrainableMembers,
+    pairs: PairSource,
+    plan: FitPlan,
+    places: list[int],
+    settings: GradientSettings,
+    processes: Processes,
+) -> Float[Tensor, " members"]:
+    """Every member's mean loss on a minibatch, and the gradient of this process's part of it in the weights."""
+    if not processes.several:
+        losses = _losses(members, pairs, plan, places, settings)
+        losses.sum().backward()
+        return losses.detach()
+    own = processes.share(len(places))
+    losses = torch.zeros(members.members)
+    with processes.together("The loss"):
+        if own:
+            part = _losses(members, pairs, plan, places[own.start : own.stop], settings) * (len(own) / len(places))
+            part.sum().backward()
+            losses = part.detach().float().cpu()
+    return processes.total(losses)
 
 
 def _losses(
     members: TrainableMembers, pairs: PairSource, plan: FitPlan, places: list[int], settings: GradientSettings
 ) -> Float[Tensor, " members"]:
-    """Every member's mean loss on a minibatch, weighted by its bootstrap."""
+    """Every member's mean loss on some comparisons, weighted by its bootstrap."""
     chosen = plan.train[places]
     rows = pairs.rows(chosen.tolist())
     scores = score_tokens(members, rows.first + rows.second, batch_size=settings.batch_size)
@@ -188,9 +223,26 @@ def _check_finite(losses: Float[Tensor, " members"], parameters: dict[str, Tenso
 
 
 def _both_sides(
+    members: TrainableMembers,
+    pairs: PairSource,
+    chosen: Int[Tensor, " chosen"],
+    *,
+    batch_size: int,
+    processes: Processes,
+) -> Float[Tensor, "2 members chosen"]:
+    """Raw scores of both sides of some comparisons, of which each process scores its share."""
+    own = processes.share(len(chosen))
+    with processes.together("Scoring"):
+        sides = _own_sides(members, pairs, chosen[own.start : own.stop], batch_size=batch_size)
+    return processes.filled(sides.permute(2, 0, 1), own, of=len(chosen)).permute(1, 2, 0)
+
+
+def _own_sides(
     members: TrainableMembers, pairs: PairSource, chosen: Int[Tensor, " chosen"], *, batch_size: int
 ) -> Float[Tensor, "2 members chosen"]:
-    """Raw scores of both sides of some comparisons; only a few batches of tokens are in memory at once."""
+    """The same, all by this process; only a few batches of tokens are in memory at once."""
+    if not len(chosen):
+        return torch.zeros(2, members.members, 0)
     found = []
     for part in chosen.split(STREAM * batch_size):
         rows = pairs.rows(part.tolist())
@@ -201,10 +253,10 @@ def _both_sides(
 
 
 def _held_out_differences(
-    members: TrainableMembers, pairs: PairSource, plan: FitPlan, settings: GradientSettings
+    members: TrainableMembers, pairs: PairSource, plan: FitPlan, settings: GradientSettings, processes: Processes
 ) -> Float[Tensor, " held_out"]:
     """Score differences of the members' mean on the comparisons that no member is trained on."""
-    sides = _both_sides(members, pairs, plan.held_out, batch_size=settings.batch_size)
+    sides = _both_sides(members, pairs, plan.held_out, batch_size=settings.batch_size, processes=processes)
     return (sides[0] - sides[1]).double().mean(dim=0)
 
 
@@ -222,15 +274,20 @@ def _held_out(
 
 
 def _finish(
-    members: TrainableMembers, pairs: PairSource, plan: FitPlan, settings: GradientSettings, progress: _Progress
+    members: TrainableMembers,
+    pairs: PairSource,
+    plan: FitPlan,
+    settings: GradientSettings,
+    progress: _Progress,
+    processes: Processes,
 ) -> GradientFit:
     """Step 4, with the weights that are kept."""
-    sides = _both_sides(members, pairs, plan.train, batch_size=settings.batch_size).double()
+    sides = _both_sides(members, pairs, plan.train, batch_size=settings.batch_size, processes=processes).double()
     weights = pairs.weights[plan.train].cpu().double()
     offsets = (sides.mean(dim=0) * weights).sum(dim=1) / weights.sum()
     temperature, before, after = 1.0, None, None
     if len(plan.held_out):
-        differences = _held_out_differences(members, pairs, plan, settings)
+        differences = _held_out_differences(members, pairs, plan, settings, processes)
         temperature = calibration.fit_temperature(
             differences,
             pairs.labels[plan.held_out].cpu(),

@@ -47,7 +47,7 @@ class ActorCritic(AbstractObjective):
     def update(self, learner: Learner, batch: Batch, generator: torch.Generator) -> UpdateRecord:
         """One step; there is nothing to draw."""
         reading = learner.read(batch)
-        values = values_of(learner, reading)
+        values = values_of(learner, reading, batch)
         kl = reading.kl.detach()
         advantage = advantages_of(batch, kl, values.detach(), gae_lambda=self.gae_lambda)
         returns = batch.returns(kl)
@@ -62,12 +62,11 @@ class ActorCritic(AbstractObjective):
         )
 
 
-def values_of(learner: Learner, reading: Reading) -> Float[Tensor, "sequences time"]:
+def values_of(learner: Learner, reading: Reading, batch: Batch) -> Float[Tensor, "sequences time"]:
     """The critic's value of every state, with gradient for the critic; `InvalidInput` if the learner has none."""
     if learner.critic is None:
         raise InvalidInput("This objective needs a critic, and the learner has none; build it `with_critic=True`.")
-    values: Tensor = learner.critic(reading.states)
-    return values
+    return batch.everywhere(learner.critic(reading.states))
 
 
 def advantages_of(

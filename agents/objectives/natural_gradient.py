@@ -56,7 +56,7 @@ class NaturalGradient(AbstractObjective):
         with twice_differentiable(learner):
             model = local_model(learner, batch, solver)
             multiple = self.multiple(model.natural.longest(self.max_kl), batch.beta)
-            kl = model.kl(model.after(learner, multiple))
+            kl = model.kl(learner, model.after(learner, multiple))
         if not torch.tensor(kl).isfinite():
             set_weights(learner, model.weights)
             raise NonFinite(f"after the step its KL to the previous policy is {kl}; lower max_kl or raise the damping.")

@@ -74,7 +74,7 @@ class PPO(AbstractObjective):
                 beta=part.beta,
                 averaging="per_sequence",
             )
-            return policy_loss + value_loss(values_of(learner, reading), returns[rows], part.mask)
+            return policy_loss + value_loss(values_of(learner, reading, part), returns[rows], part.mask)
 
         record = several_passes(
             learner,
@@ -98,4 +98,4 @@ class PPO(AbstractObjective):
         whole = self.minibatches == 1
         with torch.set_grad_enabled(whole):
             reading = learner.read(batch)
-        return [reading] if whole else [], values_of(learner, reading).detach()
+        return [reading] if whole else [], values_of(learner, reading, batch).detach()

@@ -78,7 +78,7 @@ class TRPO(AbstractObjective):
 
         def attempt(share: float) -> Trial:
             reading = model.after(learner, share * longest)
-            return Trial(gain=model.gain(reading), kl=model.kl(reading))
+            return Trial(gain=model.gain(reading), kl=model.kl(learner, reading))
 
         accepted = None
         try:

@@ -62,9 +62,10 @@ class LocalModel:
         set_weights(learner, self.weights + multiple * self.natural.direction)
         return learner.read(self.batch)
 
-    def kl(self, reading: Reading) -> float:
+    def kl(self, learner: Learner, reading: Reading) -> float:
         """KL(present || that of the reading) in nats per completion."""
-        return float(kl_to_old(self.reading.distributions, reading.distributions, self.batch.mask))
+        own = kl_to_old(self.reading.distributions, reading.distributions, self.batch.held_mask)
+        return float(learner.processes.total(_share_held(self.batch) * own))
 
     def gain(self, reading: Reading) -> float:
         """What `surrogate_gain` says of the policy of the reading."""
@@ -89,10 +90,15 @@ def local_model(learner: Learner, batch: Batch, solver: Solver) -> LocalModel:
     loss = policy_gradient_loss(reading.chosen, reading.kl, advantage, batch.mask, beta=batch.beta)
     if not bool(loss.isfinite()):
         raise NonFinite(f"the loss is {loss.item()}; look at the reward, or go back to earlier weights.")
-    gradient = -flat_gradient(loss, learner.parameters)
-    fisher = Fisher(reading.distributions, batch.mask, learner.parameters)
+    total, share = learner.processes.total, _share_held(batch)
+    gradient = -total(flat_gradient(loss, learner.parameters))
+    fisher = Fisher(reading.distributions, batch.held_mask, learner.parameters)
     natural = natural_direction(
-        fisher.times, gradient, damping=solver.damping, iterations=solver.iterations, tolerance=solver.tolerance
+        lambda vector: total(share * fisher.times(vector)),
+        gradient,
+        damping=solver.damping,
+        iterations=solver.iterations,
+        tolerance=solver.tolerance,
     )
     return LocalModel(
         batch=batch,
@@ -102,6 +108,11 @@ def local_model(learner: Learner, batch: Batch, solver: Solver) -> LocalModel:
         gradient=gradient,
         natural=natural,
     )
+
+
+def _share_held(batch: Batch) -> float:
+    """The part of the completions that this process holds: means over its own are weighed by it, and added up."""
+    return len(batch.held_mask) / len(batch.mask)
 
 
 def surrogate_gain(

@@ -92,7 +92,7 @@ def test_the_critic_learns_what_is_still_to_come(
         group["lr"] = rate  # the policy stands still
     objective = ActorCritic()
     records = [objective.update(learner, batch, generator_of("update", seed=0, number=step)) for step in range(100)]
-    values = values_of(learner, learner.read(batch)).detach()
+    values = values_of(learner, learner.read(batch), batch).detach()
     returns = batch.returns(batch.rollouts.kl)
     table = small.next_tokens(small.log_distribution(learner.policy))
     base = small.next_tokens(small.log_distribution(small.reference))

@@ -1,0 +1,55 @@
+"""Texts cut to what a model reads: nothing changes that fits, ends of prompts and beginnings of completions stay."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.fitting_text import fitted_to_context
+from agents.policy import Policy
+from agents.rollout import trace
+from rrm.tasks.shiftlog.task import Shiftlog
+
+WORDS = [f"word{n}" for n in range(900)]
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    """The shipped base, which reads 1,024 tokens."""
+    return Policy.load(Shiftlog(seed=0).base_model())
+
+
+def tokens(policy: Policy, prompt: str, completion: str) -> int:
+    return len(policy.encode_prompt(prompt)) + len(policy.encode_completion(completion))
+
+
+def test_what_fits_stays_as_it_is(policy: Policy) -> None:
+    fitted = fitted_to_context(policy, "Tell me.", ["One.", "Two."])
+    assert (fitted.prompt, fitted.completions, fitted.cut) == ("Tell me.", ("One.", "Two."), 0)
+
+
+def test_a_long_prompt_keeps_its_end_and_a_long_completion_its_beginning(policy: Policy) -> None:
+    long = " ".join(WORDS)
+    fitted = fitted_to_context(policy, long, [long, "short"])
+    assert fitted.cut == 2
+    assert long.endswith(fitted.prompt) and long.startswith(fitted.completions[0])
+    assert fitted.completions[1] == "short"
+    assert len(policy.encode_completion(fitted.completions[0])) == 512
+    # A step of the cut is eight tokens, so that no more than that is lost beyond what has to go.
+    assert 1024 - 8 <= tokens(policy, fitted.prompt, fitted.completions[0]) <= 1024
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text(min_size=1), st.integers(0, 900), st.integers(0, 900))
+def test_whatever_comes_can_be_read(policy: Policy, seam: str, before: int, after: int) -> None:
+    prompt, completion = seam + " ".join(WORDS[:before]) + seam, seam * 3 + " ".join(WORDS[:after])
+    fitted = fitted_to_context(policy, prompt, [completion])
+    assert tokens(policy, fitted.prompt, fitted.completions[0]) <= 1024
+    assert (fitted.cut == 0) == ((fitted.prompt, *fitted.completions) == (prompt, completion))
+
+
+def test_a_model_that_cannot_read_a_pair_refuses_it_and_reads_what_was_fitted(policy: Policy, tmp_path: Path) -> None:
+    long = " ".join(WORDS)
+    fitted = fitted_to_context(policy, long, ["yes"])
+    assert trace(policy, [fitted.prompt], [fitted.completions]).mask.sum() == len(policy.encode_completion("yes"))
