@@ -4,7 +4,8 @@ From answers to a reward, in the order of the work: `preference_data` (reading t
 (texts to vectors), `text_features`, `trace` and `features` (what a member reads), `losses`, `fitting` (linear heads) or
 `lora_model` and `full_model` (members trained by gradient), `estimate` (one reward out of many members), `calibration`
 and `honesty` (is it true, and does it know when it is not?), `acquisition` (what to ask next), `export` and
-`member_export` (formats of the ecosystem). Nothing here knows of runs, tasks or pages.
+`member_export` (formats of the ecosystem), `reward_function` and `remote_reward` (rewards for other trainers). Nothing
+here knows of runs, tasks or pages.
 
 The names below are imported from their files when they are first asked for, so that a program which only needs
 `reward_models.errors` does not wait for torch.
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from reward_models.pairs import EncodedPairs, encode_pairs
     from reward_models.preference_data import PreferenceData, preference_tensors, read_preferences
     from reward_models.reference import Reference
+    from reward_models.remote_reward import RemoteReward
+    from reward_models.reward_function import RewardFunction
     from reward_models.reward_model import AbstractRewardModel, load_reward_model
     from reward_models.stacked_adapters import AdapterSettings
     from reward_models.text_features import CompletionFeatures, FunctionFeatures, HiddenStates, SideBySide
@@ -63,7 +66,9 @@ __all__ = [
     "NonFinite",
     "PreferenceData",
     "Reference",
+    "RemoteReward",
     "RewardEstimate",
+    "RewardFunction",
     "RrmError",
     "Selected",
     "SideBySide",
@@ -101,6 +106,8 @@ _FILES = {
     "pairs": ("EncodedPairs", "encode_pairs"),
     "preference_data": ("PreferenceData", "preference_tensors", "read_preferences"),
     "reference": ("Reference",),
+    "remote_reward": ("RemoteReward",),
+    "reward_function": ("RewardFunction",),
     "reward_model": ("AbstractRewardModel", "load_reward_model"),
     "stacked_adapters": ("AdapterSettings",),
     "text_features": ("CompletionFeatures", "FunctionFeatures", "HiddenStates", "SideBySide"),

@@ -3,7 +3,8 @@
 RrmError
 ├── InvalidInput (ValueError)      what was given cannot be used: text, records, tensors, settings
 ├── NonFinite (ArithmeticError)    a loss, score or gradient became NaN or infinite
-└── ArtifactError (OSError)        a saved model or data file is missing, unreadable or not what it claims to be
+├── ArtifactError (OSError)        a saved model or data file is missing, unreadable or not what it claims to be
+└── ServerError (ConnectionError)  a server that was asked does not answer, or not as agreed
 
 `rrm.errors` adds the branch about runs. A message says what came, what was expected, and what to do.
 """
@@ -23,3 +24,7 @@ class NonFinite(RrmError, ArithmeticError):
 
 class ArtifactError(RrmError, OSError):
     """A saved model or data file is missing, unreadable or not what it claims to be."""
+
+
+class ServerError(RrmError, ConnectionError):
+    """A server that was asked does not answer, or not as agreed."""

@@ -10,6 +10,7 @@ any reward, and `judged_better` makes the reward the log of a probability that a
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -17,6 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from reward_models.errors import InvalidInput, NonFinite
+
+Conservative = Literal["mean", "min", "lower", "entropic", "uwo"]
+"""How members become one reward."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +82,23 @@ class RewardEstimate:
         deviation = self.members.double() - self.members.double().mean(dim=0)
         log_mean = torch.logsumexp(-deviation / temperature, dim=0) - math.log(self.members.shape[0])
         return (self.members.double().mean(dim=0) - temperature * log_mean).to(self.members.dtype)
+
+    def conservative(self, choice: Conservative, coefficient: float) -> Float[Tensor, " sequences"]:
+        """The one reward that is chosen by name; `coefficient` is that of `lower`, `entropic` and `uwo`.
+
+        The mean and the minimum have none and do not look at it. Raises InvalidInput as the method of that name does.
+        """
+        match choice:
+            case "mean":
+                return self.mean
+            case "min":
+                return self.min
+            case "lower":
+                return self.lower(coefficient)
+            case "entropic":
+                return self.entropic(coefficient)
+            case "uwo":
+                return self.uwo(coefficient)
 
     def judged_better(self, baseline: Float[Tensor, "#members #sequences"]) -> "RewardEstimate":
         """Each member's log-probability that a rater prefers the sequence to a baseline:  log sigmoid(r_k - b_k) <= 0.

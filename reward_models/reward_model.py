@@ -20,18 +20,13 @@ FORMAT_VERSION = 1
 Kind = Literal["heads", "lora", "full"]
 
 
-class AbstractRewardModel(ABC):
-    """K members over conversations. Higher is better; a member's scores are in logits."""
+class AbstractScorer(ABC):
+    """K members that score completions of prompts, wherever they are kept. Higher is better; scores are in logits."""
 
     @property
     @abstractmethod
     def members(self) -> int:
         """Number of members, K."""
-
-    @property
-    @abstractmethod
-    def kind(self) -> Kind:
-        """How the members differ: in their heads, their adapters, or in all weights."""
 
     @abstractmethod
     def scores(
@@ -39,13 +34,22 @@ class AbstractRewardModel(ABC):
     ) -> Float[Tensor, "members sequences"]:
         """Every member's score of every completion, on the CPU; a score depends on its own pair alone."""
 
-    @abstractmethod
-    def save(self, folder: Path) -> None:
-        """Write a folder that `load_reward_model` reads; it appears complete or not at all."""
-
     def estimate(self, prompts: Sequence[Conversation], completions: Sequence[Conversation]) -> RewardEstimate:
         """The scores with what follows from them: mean, spread, conservative rewards."""
         return RewardEstimate(self.scores(prompts, completions))
+
+
+class AbstractRewardModel(AbstractScorer):
+    """A scorer that is a model of its own: it can be saved, and read back by `load_reward_model`."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> Kind:
+        """How the members differ: in their heads, their adapters, or in all weights."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write a folder that `load_reward_model` reads; it appears complete or not at all."""
 
 
 def load_reward_model(folder: Path, *, backbone: Backbone | None = None) -> AbstractRewardModel:

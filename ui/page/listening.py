@@ -19,7 +19,7 @@ def listen(host: str, port: int) -> socket.socket:
         bound.close()
         if error.errno == errno.EADDRINUSE:
             raise ConfigurationError(
-                f"Port {port} is in use, perhaps by this page already; name another with --port, or --port 0."
+                f"Port {port} is in use, perhaps by this command already; name another with --port, or --port 0."
             ) from error
         raise ConfigurationError(f"Cannot listen on {host}:{port} ({error.strerror}); check --host.") from error
     return bound
