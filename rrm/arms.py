@@ -29,7 +29,7 @@ from rrm.rounds import play_round
 from rrm.run_folder import make_task
 from rrm.starting import start_run
 from rrm.steps.sampling import sample
-from rrm.tasks.task import AbstractTask, Split
+from rrm.tasks.task import AbstractTask, Split, known
 from rrm.workbench import BASE, Workbench, artifact_id, once
 
 
@@ -65,7 +65,7 @@ class GoldRater(AbstractRater):
     id = "gold"
 
     def __init__(self, task: AbstractTask) -> None:
-        self._task = task
+        self._task = known(task, needed_for="A rater who answers by gold")
 
     def probability(self, question: Question) -> float:
         """1, 0.5 or 0."""
@@ -116,7 +116,7 @@ def begin_ladder(folder: Path, *, trunk: Path, progress: AbstractProgress) -> No
 def play_arm(arm: Arm, folder: Path, *, begun: Path, progress: AbstractProgress) -> tuple[ArmLevel, ...]:
     """Climb with the arm's rater, from a copy of what was begun, and measure every level."""
     copy_run(begun, folder, JUDGING[arm])
-    rater = GoldRater(make_task(read_config(folder / FILE_NAME))) if arm is Arm.GOLD else None
+    rater = GoldRater(make_task(read_config(folder / FILE_NAME), folder)) if arm is Arm.GOLD else None
     with open_workbench(folder, progress=progress, rater=rater) as bench:
         figures = []
         for level in range(bench.config.run.levels):
@@ -167,8 +167,9 @@ def copy_run(source: Path, target: Path, overrides: Sequence[str]) -> None:
 
 
 def _label_figures(bench: Workbench, arm: Arm, asked: Sequence[TestComparison], *, level: int) -> RaterFigures:
-    reader = SimulatedReader(bench.task, budget=bench.config.judging.reading_budget)
-    raters: dict[Arm, AbstractRater] = {Arm.ASSISTANT: AssistantAlone(bench.task), Arm.GOLD: GoldRater(bench.task)}
+    task = known(bench.task, needed_for="A study")
+    reader = SimulatedReader(task, budget=bench.config.judging.reading_budget)
+    raters: dict[Arm, AbstractRater] = {Arm.ASSISTANT: AssistantAlone(task), Arm.GOLD: GoldRater(task)}
     assistant = bench.assistant(level) if arm in (Arm.ASSISTANT, Arm.ASSISTED, Arm.UNTRAINED) else None
     aids = None if assistant is None else test_aids(bench, level=level, assistant=assistant)
     figures = rater_figures(raters.get(arm, reader), asked, aids)

@@ -50,6 +50,9 @@ CONDITION_BUCKETS = 4
 RegularizerName = Literal["fixed", "adaptive", "early_stop"]
 """What sets the price of a nat."""
 
+TaskName = Literal["shiftlog", "documents", "prompts"]
+"""What a run is about."""
+
 Conservative = Literal["mean", "min", "lower", "entropic", "uwo"]
 """How the scores of the members become the one reward that an agent is trained on."""
 
@@ -64,13 +67,73 @@ class RunSection(Section):
     """The run as a whole."""
 
     seed: int = Field(default=0, ge=0, lt=2**32, description="Every random choice of the run follows from this number.")
-    task: Literal["shiftlog"] = Field(default="shiftlog", description="The task whose documents are briefed.")
+    task: TaskName = Field(
+        default="shiftlog",
+        description="What is worked on: shiftlog (the embedded task), documents (your own texts, part by part), or "
+        "prompts (your own, without recursion).",
+    )
     levels: int = Field(
         default=3, ge=1, le=8, description="How many levels the recursion climbs; level 0 is judged without help."
     )
     threads: int = Field(
         default=0, ge=0, le=1024, description="Threads that torch may use; 0 takes as many as the machine offers."
     )
+
+
+class ModelSection(Section):
+    """The language model that agents start from and are held to."""
+
+    base: str = Field(
+        default="",
+        description="A local folder, or a name on the Hugging Face hub, of a causal language model; empty: the one "
+        "that comes with the task.",
+    )
+    chat: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether a prompt is what a user says, in the model's own chat template; auto: where it has one.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="Precision of the weights; auto: float32 where they are trained whole or on a CPU, else bfloat16.",
+    )
+    device: str = Field(
+        default="auto",
+        min_length=1,
+        description="Where it computes, such as cpu or cuda:1; auto: a GPU if there is one.",
+    )
+
+
+class TextSection(Section):
+    """Your own text, where run.task is documents or prompts."""
+
+    source: str = Field(
+        default="",
+        description="A folder, a Markdown, text, HTML or PDF file, or a data set; read once, into the run's folder.",
+    )
+    column: str = Field(default="", description="Where the source is a data set: the column that holds the text.")
+    template: str = Field(
+        default="",
+        description="What the model reads, {text} standing for the text or for what was written of its parts; empty: "
+        "the text and a request for a summary (documents), or the text as it stands (prompts).",
+    )
+    leaf_tokens: int = Field(
+        default=0,
+        ge=0,
+        description="Where documents are cut: the longest part at level 0, in tokens; 0: what fits the model, and a "
+        "person reads in a minute or two.",
+    )
+    fan_out: int = Field(default=4, ge=2, le=64, description="The most parts that a document falls into at each level.")
+    guidelines: str = Field(
+        default="",
+        description="A Markdown file in the run's folder with what raters are told; empty: a sentence or two.",
+    )
+
+    @field_validator("template")
+    @classmethod
+    def _holds_the_text(cls, template: str) -> str:
+        if template and template.count("{text}") != 1:
+            raise ValueError("a template must hold {text} exactly once")
+        return template
 
 
 class SamplingSection(Section):
@@ -92,9 +155,14 @@ class SamplingSection(Section):
 class JudgingSection(Section):
     """Who judges, how much, and with what help."""
 
-    rater: Literal["simulated", "people", "assistant"] = Field(
+    rater: Literal["simulated", "people", "assistant", "taste"] = Field(
         default="simulated",
-        description="Who answers: the simulated rater at once, people when they come, or (a control) the aids alone.",
+        description="Who answers: people when they come; at once the simulated reader of the embedded task, or taste, "
+        "which likes certain words; or (a control) the aids alone.",
+    )
+    taste: Annotated[tuple[str, ...], Strict(False)] = Field(
+        default=(),
+        description="Where the rater is taste: words that it likes; the completion with more of them is better to it.",
     )
     judgements_per_round: int = Field(
         default=800, ge=4, description="Judged comparisons that a round's reward model is fitted on."
@@ -235,6 +303,16 @@ class AgentSection(Section):
         default="full", description="What is trained: the whole model, or LoRA adapters on it."
     )
     lora_rank: int = Field(default=8, ge=1, le=256, description="Where weights are lora: the rank of the adapters.")
+    lora_alpha: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="Where weights are lora: adapters are scaled by this / rank; 0: twice the rank.",
+    )
+    lora_targets: Annotated[tuple[str, ...], Strict(False)] = Field(
+        default=(),
+        description="Where weights are lora: names of the linear layers with adapters; none: all but the output layer.",
+    )
     steps: int = Field(default=60, ge=1, description="Optimisation steps of one agent.")
     prompts_per_step: int = Field(default=8, ge=1, description="Documents in one step.")
     group: int = Field(
@@ -285,11 +363,36 @@ class Configuration(Section):
     """Everything that can be set for a run."""
 
     run: RunSection = RunSection()
+    model: ModelSection = ModelSection()
+    text: TextSection = TextSection()
     sampling: SamplingSection = SamplingSection()
     judging: JudgingSection = JudgingSection()
     reward: RewardSection = RewardSection()
     agent: AgentSection = AgentSection()
     rounds: RoundsSection = RoundsSection()
+
+    @model_validator(mode="after")
+    def _own_text_has_a_source(self) -> "Configuration":
+        if self.run.task == "shiftlog":
+            return self
+        if not self.text.source:
+            raise ValueError(f"run.task '{self.run.task}' is your own text, so text.source must say where it is")
+        if not self.model.base:
+            raise ValueError(f"run.task '{self.run.task}' comes with no model, so model.base must name one")
+        if self.judging.rater in ("simulated", "assistant"):
+            raise ValueError(
+                f"judging.rater '{self.judging.rater}' reads the embedded task only; of your own text, people judge, "
+                "or 'taste'"
+            )
+        if self.run.task == "prompts" and self.run.levels != 1:
+            raise ValueError("run.task 'prompts' has no parts to recur on, so run.levels must be 1")
+        return self
+
+    @model_validator(mode="after")
+    def _taste_has_words(self) -> "Configuration":
+        if (self.judging.rater == "taste") != bool(self.judging.taste):
+            raise ValueError("judging.taste has the words that the rater 'taste' likes: set both, or neither")
+        return self
 
     @model_validator(mode="after")
     def _myopic_needs_heads(self) -> "Configuration":

@@ -11,10 +11,11 @@ from reward_models.errors import InvalidInput
 from rrm.config import AgentSection
 from rrm.errors import RunError
 from rrm.opening import open_workbench
+from rrm.prompting import prompts_of
 from rrm.standing import BASE
 from rrm.store import ArtifactKind, Run
 from rrm.store.artifacts import artifacts
-from rrm.tasks.task import AbstractTask, Split
+from rrm.tasks.task import Split
 from rrm.transcripts import Alternative, Token, Transcript, newest_agents, transcripts_file, written_transcripts
 from rrm.workbench import Workbench
 from rrm.writing import write_whole
@@ -54,9 +55,9 @@ def inspect_agent(
         raise InvalidInput(f"samples must be from 1 to {MOST_SAMPLES}, got {samples}.")
     if document < 0:
         raise InvalidInput(f"documents are counted from 0, got {document}.")
-    # Nothing is written, so a process that works on the run need not be waited for.
+    # Nothing that a process at work on the run relies on is written, so it need not be waited for.
     with open_workbench(folder, exclusive=False) as bench:
-        read = prompt if prompt is not None else _prompt(bench.task, its_level if level is None else level, document)
+        read = prompt if prompt is not None else _prompt(bench, its_level if level is None else level, document)
         return transcripts(bench, found, [read], samples=samples)
 
 
@@ -182,10 +183,10 @@ def _chosen(run: Run, agent: str | None, level: int | None) -> tuple[str, int]:
     return newest.id, newest.level
 
 
-def _prompt(task: AbstractTask, level: int, document: int) -> str:
-    if not 0 <= level < task.levels:
-        raise InvalidInput(f"The task {task.name} has levels 0 to {task.levels - 1}, got {level}.")
-    return task.prompt(task.document(split=Split.VALIDATION, level=level, index=document))
+def _prompt(bench: Workbench, level: int, document: int) -> str:
+    if not 0 <= level < bench.task.levels:
+        raise InvalidInput(f"The task {bench.task.name} has levels 0 to {bench.task.levels - 1}, got {level}.")
+    return prompts_of(bench, [bench.document(Split.VALIDATION, level, document)])[0]
 
 
 def _budget(run: Run, agent: str) -> float | None:

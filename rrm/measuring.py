@@ -1,4 +1,7 @@
-"""Measure a level against the gold utility, on test documents that nothing else reads. Only reports call this."""
+"""Measure a level on test documents that nothing else reads, against the gold utility where the task knows it.
+
+Only reports call this.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,14 +11,18 @@ import torch
 from agents.policy import Policy
 from agents.rollout import rollout
 from rrm.judging.raters import AbstractRater, AssistantAlone, Question, SimulatedReader
+from rrm.prompting import prompts_of
 from rrm.rewards.reading import read
 from rrm.steps.assisting import aids_of
-from rrm.steps.sampling import CHUNK, sample_texts
 from rrm.store import step_key, step_result
 from rrm.tasks.document import Document
-from rrm.tasks.task import GoldUtility, Split
+from rrm.tasks.task import AbstractKnownTask, GoldUtility, Split, known
 from rrm.watching.gold import MARGIN as MARGIN
 from rrm.workbench import Workbench, artifact_id, once
+from rrm.writing_texts import CHUNK, sample_texts
+
+RATERS = ("alone", "assistant", "assisted")
+"""The reader by itself, the aids by themselves, and the reader with the aids."""
 
 COMPLETIONS = 4
 """Completions per test document, by the base and by the agent."""
@@ -61,9 +68,11 @@ class LevelFigures:
     rater: Mapping[str, RaterFigures | None]
     """`alone`, `assistant` (the aids alone) and `assisted`."""
     policy: Mapping[str, PolicyFigures | None]
-    """`base` and `agent`."""
+    """`base` and `agent`; None where the task does not know what a text is worth."""
     reward_model: Mapping[str, float | None]
     """Accuracy, ECE and Spearman(spread, error) on held-out judgements, and accuracy against gold."""
+    kl: float | None
+    """Mean exact KL(agent || base) of a completion of a test document, in nats; None without test documents."""
 
 
 def measure_level(bench: Workbench, *, level: int) -> LevelFigures:
@@ -78,7 +87,7 @@ def test_texts(bench: Workbench, *, level: int) -> list[tuple[str, ...]]:
 
     def work(_: str) -> Mapping[str, object]:
         bench.progress.start("measure the base", bench.config.sampling.test_documents)
-        prompts = [bench.task.prompt(document) for document in _documents(bench, level)]
+        prompts = prompts_of(bench, _documents(bench, level))
         texts = sample_texts(bench, bench.base, prompts, group=COMPLETIONS, names=("test", level))
         bench.progress.finish()
         return {"texts": [list(group) for group in texts]}
@@ -90,10 +99,11 @@ def test_texts(bench: Workbench, *, level: int) -> list[tuple[str, ...]]:
 
 def test_comparisons(bench: Workbench, *, level: int) -> list[TestComparison]:
     """Uniform pairs of the base's test briefs whose gold differs by the margin; disjoint pairs of each document."""
+    task = known(bench.task, needed_for="A test of raters")
     found: list[TestComparison] = []
     for document, texts in zip(_documents(bench, level), test_texts(bench, level=level), strict=True):
         for first, second in zip(texts[::2], texts[1::2], strict=True):
-            difference = bench.task.gold(document, first).utility - bench.task.gold(document, second).utility
+            difference = task.gold(document, first).utility - task.gold(document, second).utility
             if abs(difference) >= MARGIN:
                 found.append(TestComparison(document, first, second, difference > 0))
     return found
@@ -126,8 +136,9 @@ def policy_figures(
     bench: Workbench, found: Sequence[Document], texts: Sequence[Sequence[str]], *, kl: float
 ) -> PolicyFigures:
     """Gold utility and share of invented claims of briefs."""
+    task = known(bench.task, needed_for="A figure against gold")
     golds: list[GoldUtility] = [
-        bench.task.gold(document, text) for document, group in zip(found, texts, strict=True) for text in group
+        task.gold(document, text) for document, group in zip(found, texts, strict=True) for text in group
     ]
     claims = sum(gold.claims for gold in golds)
     return PolicyFigures(
@@ -153,27 +164,52 @@ def figures_from(stored: Mapping[str, object]) -> LevelFigures:
         rater={name: None if one is None else RaterFigures(**one) for name, one in rater.items()},
         policy={name: None if one is None else PolicyFigures(**one) for name, one in policy.items()},
         reward_model=reward,
+        kl=_kl(stored, policy),
     )
 
 
+def _kl(stored: Mapping[str, object], policy: Mapping[str, Mapping[str, float] | None]) -> float | None:
+    """That of the agent, which reports of earlier versions had among its figures only."""
+    agent = policy["agent"]
+    found = stored.get("kl", None if agent is None else agent["kl"])
+    return float(found) if isinstance(found, float) else None
+
+
 def _measure(bench: Workbench, level: int, round: int) -> Mapping[str, object]:
-    asked = test_comparisons(bench, level=level)
-    reader = SimulatedReader(bench.task, budget=bench.config.judging.reading_budget)
-    assistant = bench.assistant(level)
-    aids = None if assistant is None else test_aids(bench, level=level, assistant=assistant)
-    base = policy_figures(bench, _documents(bench, level), test_texts(bench, level=level), kl=0.0)
-    agent = agent_figures(bench, level=level, agent=artifact_id("agent", level, round))
-    rater = {
-        "alone": rater_figures(reader, asked, None),
-        "assistant": None if aids is None else rater_figures(AssistantAlone(bench.task), asked, aids),
-        "assisted": None if aids is None else rater_figures(reader, asked, aids),
-    }
+    agent = artifact_id("agent", level, round)
+    policy: dict[str, Mapping[str, object] | None] = {"base": None, "agent": None}
+    kl: float | None = None
+    if isinstance(bench.task, AbstractKnownTask):
+        asked = test_comparisons(bench, level=level)
+        rater = _raters(bench, bench.task, asked, level=level)
+        base = policy_figures(bench, _documents(bench, level), test_texts(bench, level=level), kl=0.0)
+        figures = agent_figures(bench, level=level, agent=agent)
+        policy, kl = {"base": vars(base), "agent": vars(figures)}, figures.kl
+    else:
+        asked, rater = [], dict.fromkeys(RATERS)
+        if found := _documents(bench, level):
+            kl = _rollouts(bench, bench.policy(agent), found, names=("test-agent", level, agent))[1]
     return {
         "level": level,
         "rater": {name: None if one is None else vars(one) for name, one in rater.items()},
-        "policy": {"base": vars(base), "agent": vars(agent)},
+        "policy": policy,
         "reward_model": _reward_model(bench, asked, level=level, round=round),
+        "kl": kl,
     }
+
+
+def _raters(
+    bench: Workbench, task: AbstractKnownTask, asked: Sequence[TestComparison], *, level: int
+) -> dict[str, RaterFigures | None]:
+    reader = SimulatedReader(task, budget=bench.config.judging.reading_budget)
+    assistant = bench.assistant(level)
+    aids = None if assistant is None else test_aids(bench, level=level, assistant=assistant)
+    figures = (
+        rater_figures(reader, asked, None),
+        None if aids is None else rater_figures(AssistantAlone(task), asked, aids),
+        None if aids is None else rater_figures(reader, asked, aids),
+    )
+    return dict(zip(RATERS, figures, strict=True))
 
 
 def _reward_model(
@@ -192,7 +228,7 @@ def _gold_accuracy(bench: Workbench, asked: Sequence[TestComparison], *, level: 
     if not asked:
         return None
     rewards = bench.rewards(bench.reward_model(level, round))
-    prompts = [bench.task.prompt(one.document) for one in asked]
+    prompts = prompts_of(bench, [one.document for one in asked])
     reading = read(bench.base, prompts, [(one.first, one.second) for one in asked], names=rewards.reads)
     mean = rewards.scores(reading).mean(dim=0)
     truth = torch.tensor([one.first_is_better for one in asked])
@@ -200,7 +236,9 @@ def _gold_accuracy(bench: Workbench, asked: Sequence[TestComparison], *, level: 
 
 
 def _documents(bench: Workbench, level: int) -> tuple[Document, ...]:
-    return bench.documents(split=Split.TEST, level=level, count=bench.config.sampling.test_documents)
+    # Imported prompts are all for training and validation.
+    split = Split.TEST if bench.task.size(split=Split.TEST, level=level) != 0 else Split.VALIDATION
+    return bench.documents(split=split, level=level, count=bench.config.sampling.test_documents)
 
 
 def _rollouts(
@@ -214,7 +252,7 @@ def _rollouts(
         rollouts = rollout(
             policy,
             bench.base,
-            [bench.task.prompt(document) for document in part],
+            prompts_of(bench, part),
             group=COMPLETIONS,
             max_new_tokens=bench.config.sampling.max_new_tokens,
             generator=bench.generator(*names, begin),

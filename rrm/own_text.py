@@ -10,10 +10,15 @@ from reward_models.estimate import RewardEstimate
 from rrm.config import RewardSection
 from rrm.errors import RunError
 from rrm.opening import open_workbench
+from rrm.preparing import grown
+from rrm.prompting import prompts_of
 from rrm.rewards.conservative import conservative
 from rrm.rewards.reading import read
 from rrm.sessions.current import current_model
 from rrm.tasks.document import Document
+from rrm.tasks.own_text import OwnText
+from rrm.texts.source_text import plain_text
+from rrm.workbench import Workbench
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ def generate(folder: Path, texts: Sequence[str], *, level: int, count: int, seed
         agent = bench.incumbent(level)
         samples = sample(
             bench.policy(agent),
-            [bench.task.prompt(Document(id="own", title="", text=text)) for text in texts],
+            [_prompt(bench, text) for text in texts],
             group=count,
             max_new_tokens=bench.config.sampling.max_new_tokens,
             generator=bench.generator("own-text", seed),
@@ -68,13 +73,26 @@ def score(folder: Path, text: str, completions: Sequence[str], *, level: int) ->
         if model is None:
             raise RunError(f"Level {level} has no reward model yet; play its round first with `rrm round {folder}`.")
         rewards = bench.rewards(model)
-        prompt = bench.task.prompt(Document(id="own", title="", text=text))
+        prompt = _prompt(bench, text)
         estimate = RewardEstimate(rewards.scores(read(bench.base, [prompt], [list(completions)], names=rewards.reads)))
         training = conservative(estimate, RewardSection.model_validate(model.settings))
         return [
             Scored(completion, float(estimate.mean[row]), float(estimate.spread[row]), float(training[row]))
             for row, completion in enumerate(completions)
         ]
+
+
+def _prompt(bench: Workbench, text: str) -> str:
+    """What an agent reads of a text: the whole, or where that does not fit what was written of its parts."""
+    if not isinstance(bench.task, OwnText) or bench.task.name == "prompts":
+        return bench.task.prompt(Document(id="own", title="", text=text))
+    trees = grown([plain_text(text)], bench.config)
+    (tree,) = (tree for found in trees.values() for tree in found) if len(trees) == 1 else (None,)
+    if tree is None:
+        raise InvalidInput(
+            f"The text falls into {len(trees)} documents of {bench.config.run.levels} levels; give them one at a time."
+        )
+    return prompts_of(bench, [tree])[0]
 
 
 def _check_texts(texts: Sequence[str]) -> None:

@@ -15,9 +15,18 @@ from rrm.rounds import round_is_over
 from rrm.steps.promoting import promotion_of
 from rrm.store import progress as stored_progress
 from rrm.store import step_key, steps
+from rrm.store.transaction import rows
+from rrm.tasks.task import AbstractKnownTask
 from rrm.workbench import Workbench
 
 FOLDER = "report"
+
+_OF_GOLD = ("rater", "gold", "invented")
+GOLD_KNOWN = """Rater: how often the simulated reader is right alone, how often the aids alone are, and the reader
+with the aids, on pairs of the base's briefs whose gold utilities differ clearly. Gold: 1 is the best possible brief.
+Invented: share of claims that the log does not contain."""
+GOLD_UNKNOWN = """Of your own text nobody but people can say what is right, so there are no figures against a gold
+utility: what is shown rests on held-out judgements."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +75,15 @@ class Report:
                     "gold agent": agent and agent.gold,
                     "invented base": base and base.invented,
                     "invented agent": agent and agent.invented,
-                    "KL (nats)": agent and agent.kl,
+                    "KL (nats)": level.kl,
                     "reward accuracy": level.reward_model["accuracy"],
                     "win rate": promotion.get("win_rate"),
                     "promoted": promotion.get("beats"),
                 }
             )
+        if all(level.policy["base"] is None for level in self.levels):
+            # Figures that the task does not know would be columns of nothing.
+            rows = [{name: value for name, value in row.items() if not name.startswith(_OF_GOLD)} for row in rows]
         return rows
 
 
@@ -103,19 +115,37 @@ def _page(bench: Workbench, report: Report) -> str:
         if (shown := [one for one in report.levels if one.rater[name] is not None])
     ]
     golds = [
-        Curve(name, levels, [one.policy[name].gold for one in report.levels])  # type: ignore[union-attr]
+        Curve(name, [level for level, _ in known], [gold for _, gold in known])
         for name in ("base", "agent")
+        if (known := [(float(one.level), gold) for one in report.levels if (gold := _gold(one, name)) is not None])
+    ]
+    wins = [
+        Curve(title, [level for level, _ in known], [value for _, value in known])
+        for title, found in (
+            ("reward model right on held-out judgements", [one.reward_model["accuracy"] for one in report.levels]),
+            ("new agent preferred to the one before", [one.get("win_rate") for one in report.promotions]),
+        )
+        if (known := [(at, float(str(value))) for at, value in zip(levels, found, strict=True) if value is not None])
     ]
     panels = {"Label accuracy against gold": raters, "Gold utility of briefs": golds}
+    if not any(panels.values()):
+        panels = {"Share of held-out judgements": wins}
+    knows = isinstance(bench.task, AbstractKnownTask)
     return Template((Path(__file__).parent / "report.html").read_text(encoding="utf-8")).substitute(
         title=escape(bench.run.folder.resolve().name),
         seed=report.seed,
         minutes=f"{report.seconds / 60:.1f}",
+        about=GOLD_KNOWN if knows else GOLD_UNKNOWN,
         levels=as_svg(level_figure(panels)),
         training=as_svg(training_figure(_training_curves(bench, report.levels))),
         table=_html_table(report.table()),
-        examples="\n".join(_example(bench, level.level) for level in report.levels),
+        examples="\n".join((_example if knows else _judged_example)(bench, level.level) for level in report.levels),
     )
+
+
+def _gold(level: LevelFigures, policy: str) -> float | None:
+    found = level.policy[policy]
+    return None if found is None else found.gold
 
 
 def _training_curves(bench: Workbench, levels: Sequence[LevelFigures]) -> dict[str, list[Curve]]:
@@ -153,12 +183,35 @@ def _example(bench: Workbench, level: int) -> str:
     if not asked:
         return ""
     one = asked[0]
-    mark = {True: "worth more", False: "worth less"}
+    sides = ((one.first, one.first_is_better), (one.second, not one.first_is_better))
+    return _pair(
+        f"Level {level}: {one.document.title}",
+        [("worth more" if better else "worth less", text) for text, better in sides],
+        source=one.document.text,
+    )
+
+
+def _judged_example(bench: Workbench, level: int) -> str:
+    """The first comparison that was judged for a promotion of a level, by who wrote what."""
+    query = """SELECT title, prompt, first, second, first_agent, second_agent, choice
+        FROM live_judgements JOIN comparisons_readable AS asked ON asked.id = comparison_id
+        WHERE level = ? AND purpose = 'promotion' AND choice IN ('first', 'second') ORDER BY position LIMIT 1"""
+    found = rows(bench.run.database, query, (level,))
+    if not found:
+        return ""
+    row = {name: str(value) for name, value in found[0].items()}
+    sides = [
+        (f"{row[f'{side}_agent']}: {'preferred' if row['choice'] == side else 'not preferred'}", row[side])
+        for side in ("first", "second")
+    ]
+    return _pair(f"Level {level}: {row['title']}", sides, source=row["prompt"])
+
+
+def _pair(title: str, sides: Sequence[tuple[str, str]], *, source: str) -> str:
+    shown = "".join(f"<div><p>{escape(mark)}</p><pre>{escape(text)}</pre></div>" for mark, text in sides)
     return (
-        f"<section><h3>Level {level}: {escape(one.document.title)}</h3><div class='pair'>"
-        f"<div><p>{mark[one.first_is_better]}</p><pre>{escape(one.first)}</pre></div>"
-        f"<div><p>{mark[not one.first_is_better]}</p><pre>{escape(one.second)}</pre></div></div>"
-        f"<details><summary>The log</summary><pre>{escape(one.document.text)}</pre></details></section>"
+        f"<section><h3>{escape(title)}</h3><div class='pair'>{shown}</div>"
+        f"<details><summary>The source</summary><pre>{escape(source)}</pre></details></section>"
     )
 
 

@@ -10,8 +10,10 @@ from rrm.config_file import read_config
 from rrm.errors import ConfigurationError, RunMissing
 from rrm.store.run import DATABASE_FILE, Run
 from rrm.store.times import utc_now
+from rrm.tasks.own_text import own_text
 from rrm.tasks.shiftlog.task import Shiftlog
 from rrm.tasks.task import AbstractTask
+from rrm.texts.store import TEXTS_FILE, read_trees
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +34,47 @@ def open_run_folder(folder: Path, *, overrides: Sequence[str] = ()) -> Iterator[
     if not (folder / FILE_NAME).exists():
         raise RunMissing(f"There is no run in {folder} ({FILE_NAME} is missing); `rrm init {folder}` starts one.")
     config = read_config(folder / FILE_NAME, overrides)
-    task = make_task(config)
+    task = make_task(config, folder)
     with _open_store(folder, config) as run:
         _check_unchanged(run, config)
         yield RunFolder(run=run, task=task, config=config)
 
 
-def make_task(config: Configuration) -> AbstractTask:
-    """The configured task. Raises ConfigurationError if it has fewer levels than the run wants."""
+def make_task(config: Configuration, folder: Path) -> AbstractTask:
+    """The configured task of the run in `folder`; your own text is read and cut when it is wanted first.
+
+    Raises ConfigurationError if it has fewer levels than the run wants, and as `rrm.preparing.prepare_texts`.
+    """
+    if config.run.task != "shiftlog":
+        return _own_text(config, folder)
     task = Shiftlog(seed=config.run.seed)
     if config.run.levels > task.levels:
         raise ConfigurationError(
             f"run.levels is {config.run.levels}, but the task {task.name} has {task.levels} levels; set at most that."
         )
     return task
+
+
+def _own_text(config: Configuration, folder: Path) -> AbstractTask:
+    if not (folder / TEXTS_FILE).exists():
+        # Only who reads texts needs the libraries that cut them to the size of a model.
+        from rrm.preparing import prepare_texts
+
+        prepare_texts(folder, config)
+    return own_text(read_trees(folder / TEXTS_FILE).trees, config, guidelines=_guidelines(config, folder))
+
+
+def _guidelines(config: Configuration, folder: Path) -> str:
+    """What raters are told, from the file beside the configuration; empty where none is named."""
+    if not config.text.guidelines:
+        return ""
+    path = folder / config.text.guidelines
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"the guidelines {path} cannot be read as UTF-8 text ({error}); restore the file, or empty text.guidelines"
+        ) from error
 
 
 def _open_store(folder: Path, config: Configuration) -> Run:

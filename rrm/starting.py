@@ -1,5 +1,6 @@
-"""The beginning of a run: a folder with a commented configuration, for a person to change before anything is done."""
+"""The beginning of a run: a folder with a commented configuration, and your own text if it is about that."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,18 +8,27 @@ from rrm.config import FILE_NAME, Configuration
 from rrm.config_file import default_config, write_config
 from rrm.errors import ConfigurationError
 
+GUIDELINES_FILE = "guidelines.md"
+"""What raters of a run are told, where it brings its own."""
 
-def start_run(folder: Path, overrides: Sequence[str] = ()) -> Configuration:
+
+def start_run(folder: Path, overrides: Sequence[str] = (), *, guidelines: Path | None = None) -> Configuration:
     """Make the folder and write its `run.toml`: the defaults with overrides such as `run.seed=7` on top.
 
-    An existing configuration is never replaced: raises ConfigurationError. Refused settings leave nothing behind.
+    `guidelines`, a Markdown file, is copied beside it. An existing configuration is never replaced: raises
+    ConfigurationError. Refused settings leave nothing behind.
     """
     path = folder / FILE_NAME
     if path.exists():
         raise ConfigurationError(f"{path} exists already; edit it, or name another folder")
     if folder.exists() and not folder.is_dir():
         raise ConfigurationError(f"{folder} is a file, but a run is a folder; name another one")
-    config = default_config(overrides)
+    own = [] if guidelines is None else [f"text.guidelines={GUIDELINES_FILE}"]
+    config = default_config([*overrides, *own])
+    if guidelines is not None and not guidelines.is_file():
+        raise ConfigurationError(f"there is no file {guidelines} with guidelines; give a Markdown file")
     folder.mkdir(parents=True, exist_ok=True)
+    if guidelines is not None:
+        shutil.copyfile(guidelines, folder / GUIDELINES_FILE)
     write_config(path, config)
     return config

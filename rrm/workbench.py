@@ -30,7 +30,7 @@ from rrm.store import (
     utc_now,
 )
 from rrm.tasks.document import Document
-from rrm.tasks.task import AbstractTask, Split, documents
+from rrm.tasks.task import AbstractTask, Split, documents, places
 
 ADAPTER = "adapter_config.json"
 """The file by which PEFT knows a folder that holds an adapter and no whole model."""
@@ -45,6 +45,8 @@ class Workbench:
     config: Configuration
     base: Policy
     """The base policy: where agents start, and the reference of their KL."""
+    base_source: str
+    """The folder or name that the base was read from."""
     rater: AbstractRater | None
     """Who answers at once; None where people answer in their own time."""
     progress: AbstractProgress
@@ -67,6 +69,14 @@ class Workbench:
         """Documents of the task at this level."""
         return documents(self.task, split=split, level=level, count=count, first=first)
 
+    def places(self, *, split: Split, level: int, count: int, first: int = 0) -> tuple[int, ...]:
+        """Places of documents of the task at this level, as `rrm.tasks.task.places` has them."""
+        return places(self.task, split=split, level=level, count=count, first=first)
+
+    def document(self, split: Split, level: int, place: int) -> Document:
+        """The document of the task at this place."""
+        return self.task.document(split=split, level=level, index=place)
+
     def policy(self, agent_id: str) -> Policy:
         """The base policy, or a trained agent read from the run's folder, as it was trained to act."""
         if agent_id == BASE:
@@ -81,9 +91,7 @@ class Workbench:
         folder = self.run.folder / artifact(self.run, agent_id).folder
         if (folder / ADAPTER).exists():
             return Policy.load_adapter(folder, self.base)
-        policy = Policy.load(folder)
-        policy.model.to(self.base.device)
-        return policy
+        return Policy.load(folder, dtype=self.base.model.dtype, device=self.base.device, chat=self.base.chat)
 
     def incumbent(self, level: int) -> str:
         """Id of the agent that stands at this level now: the promoted one, or the base."""
@@ -107,9 +115,10 @@ class Workbench:
 
     def backbone(self) -> Backbone:
         """The base's trunk, for reward models whose members read texts."""
-        found = Backbone.load(self.task.base_model(), device=self.base.device)
-        # What is fitted on it names it so, and not by where it lies on this machine; its weights are known by a digest.
-        found.model.name_or_path = f"{self.task.name} base"
+        found = Backbone.load(self.base_source, dtype=self.base.model.dtype, device=self.base.device)
+        if not self.config.model.base:
+            # What is fitted on it names it so, and not by where it lies on this machine; a digest knows its weights.
+            found.model.name_or_path = f"{self.task.name} base"
         return found
 
     def model_folder(self, identifier: str) -> Path:

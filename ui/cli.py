@@ -15,10 +15,12 @@ from ui.commands import (
     inspecting,
     looking,
     measuring,
+    moving,
     own_text,
     page,
     people,
     rounds,
+    serving,
     setting_up,
 )
 
@@ -65,6 +67,8 @@ for commands in (
     measuring,
     comparing,
     own_text,
+    moving,
+    serving,
     base_model,
 ):
     commands.register(app)

@@ -35,11 +35,11 @@ from rrm.contest.searching import (
 from rrm.contest.trajectory import Examination, Trajectory
 from rrm.errors import ConfigurationError, RunError
 from rrm.figures import save_figure
-from rrm.steps.agent_choices import as_it_acts, objective_of
+from rrm.steps.agent_choices import as_it_acts, objective_of, with_adapters
 from rrm.steps.optimising import ConservativeReward
 from rrm.steps.sources import source_of, training_prompts
 from rrm.store import Artifact, ArtifactKind, artifacts
-from rrm.tasks.task import Split
+from rrm.tasks.task import Split, known
 from rrm.workbench import Workbench
 from rrm.writing import write_whole
 
@@ -180,7 +180,7 @@ def _examiner(bench: Workbench, reward: ConservativeReward, model: Artifact) -> 
         bench.base,
         [bench.task.prompt(document) for document in found],
         proxy=reward.of_completions,
-        gold=Gold(bench.task, found),
+        gold=Gold(known(bench.task, needed_for="A comparison of objectives"), found),
         max_new_tokens=bench.config.sampling.max_new_tokens,
         seed=bench.seed_of("compare", "examine"),
     )
@@ -201,9 +201,7 @@ def _train(
     settings = settings_for(bench, terms, name)
     bench.progress.start(title, terms.steps)
     lora = bench.generator("compare", "adapter", seed)
-    weights = (
-        bench.base.with_lora(settings.lora_rank, generator=lora) if settings.weights == "lora" else bench.base.copy()
-    )
+    weights = with_adapters(bench.base, settings, generator=lora) if settings.weights == "lora" else bench.base.copy()
 
     def watch(record: StepRecord, last: Examination) -> None:
         bench.progress.advance()

@@ -9,7 +9,7 @@ from agents.rollout import Rollouts, rollout
 from agents.sources import Reward, generator_of
 from rrm.contest.trajectory import Examination
 from rrm.tasks.document import Document
-from rrm.tasks.task import AbstractTask
+from rrm.tasks.task import AbstractKnownTask
 
 COMPLETIONS = 4
 """Completions of each document."""
@@ -76,7 +76,7 @@ class Examiner:
 class Gold:
     """The gold utility of completions of known documents. Reports only: it is nothing to train on."""
 
-    def __init__(self, task: AbstractTask, documents: Sequence[Document]) -> None:
+    def __init__(self, task: AbstractKnownTask, documents: Sequence[Document]) -> None:
         """A prompt says which document it is of."""
         self._task = task
         self._documents = {task.prompt(document): document for document in documents}

@@ -15,7 +15,7 @@ from rrm.store.records import Leased, Stage, StoredAid, StoredComparison, Stored
 from rrm.store.run import Run
 from rrm.store.samples import document
 from rrm.tasks.document import Document
-from rrm.tasks.task import AbstractTask, Split
+from rrm.tasks.task import AbstractKnownTask, AbstractTask, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +69,13 @@ def aids_of_card(run: Run, task: AbstractTask, comparison: StoredComparison) -> 
     """The aids of a comparison as a rater sees them: line by line, each quote marked by the system."""
     stored = document(run, comparison.document_id)
     source = _source(task, stored)
-    lines = source.text.split("\n")
-    cited = [{claim.key for claim in task.claims(line)} for line in lines]
+    read = task if isinstance(task, AbstractKnownTask) else None
+    cited = [{claim.key for claim in read.claims(line)} for line in source.text.split("\n")] if read else []
     return tuple(
         Aid(
             key=aid_key(aid),
             about=_about(source, aid),
-            lines=tuple(_aid_line(task, source, line, cited) for line in aid.text.rstrip("\n").split("\n")),
+            lines=tuple(_aid_line(read, source, line, cited) for line in aid.text.rstrip("\n").split("\n")),
         )
         for aid in aids_for(run, comparison.id)
     )
@@ -122,7 +122,9 @@ def _about(source: Document, aid: StoredAid) -> str:
     return f"Part {aid.part_position + 1}"
 
 
-def _aid_line(task: AbstractTask, source: Document, line: str, cited: Sequence[set[str]]) -> AidLine:
+def _aid_line(task: AbstractKnownTask | None, source: Document, line: str, cited: Sequence[set[str]]) -> AidLine:
+    if task is None:
+        return AidLine(text=line, verified=None, source_lines=())
     quotes = verified_quotes(task, source, [line])
     keys = {claim.key for claim in quotes}
     return AidLine(

@@ -6,7 +6,7 @@ from typing import final
 
 from rrm.judging.reader import TEMPERATURE, read
 from rrm.tasks.document import Document
-from rrm.tasks.task import AbstractTask
+from rrm.tasks.task import AbstractKnownTask
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class AbstractRater(ABC):
 
     id: str
     """Names the rater in the store."""
+    says_ties: bool = False
+    """Whether it answers that both are alike where neither is likelier; else a coin decides."""
 
     @abstractmethod
     def probability(self, question: Question) -> float:
@@ -47,7 +49,7 @@ class SimulatedReader(AbstractRater):
 
     id = "reader"
 
-    def __init__(self, task: AbstractTask, *, budget: int | None = None) -> None:
+    def __init__(self, task: AbstractKnownTask, *, budget: int | None = None) -> None:
         self._task = task
         self._budget = task.reading_budget if budget is None else budget
 
@@ -77,7 +79,7 @@ class AssistantAlone(AbstractRater):
 
     id = "assistant-alone"
 
-    def __init__(self, task: AbstractTask) -> None:
+    def __init__(self, task: AbstractKnownTask) -> None:
         self._task = task
 
     def probability(self, question: Question) -> float:

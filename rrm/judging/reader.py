@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from rrm.tasks.document import Document, count_words
-from rrm.tasks.task import AbstractTask, Claim
+from rrm.tasks.task import AbstractKnownTask, Claim
 
 TEMPERATURE = 0.1
 """Perceived difference, in value per expected claim, at which the better brief is chosen with probability 0.73."""
@@ -53,14 +53,14 @@ class _Checked(NamedTuple):
     entries: int
 
 
-def verified_quotes(task: AbstractTask, document: Document, aids: Sequence[str]) -> dict[Claim, bool]:
+def verified_quotes(task: AbstractKnownTask, document: Document, aids: Sequence[str]) -> dict[Claim, bool]:
     """What the aids cite, each marked by the system: does the source say exactly this? Briefs are never marked."""
     facts = {entry.claim for entry in task.entries(document)}
     return {claim: claim in facts for aid in aids for claim in task.claims(aid)}
 
 
 def read(
-    task: AbstractTask,
+    task: AbstractKnownTask,
     document: Document,
     first: str,
     second: str,
@@ -103,7 +103,9 @@ def _settled(briefs: _Briefs, quotes: Mapping[Claim, bool]) -> dict[Claim, bool]
     return settled | {claim: reported[claim.key] == claim for claim in cited if claim.key in reported}
 
 
-def _reading_order(task: AbstractTask, document: Document, briefs: _Briefs, settled: Mapping[Claim, bool]) -> list[str]:
+def _reading_order(
+    task: AbstractKnownTask, document: Document, briefs: _Briefs, settled: Mapping[Claim, bool]
+) -> list[str]:
     """Keys of source entries: cited and disputed, then cited and not settled, then the rest; each in source order.
 
     A claim is disputed if only one of the two briefs makes it. Numbers that the source does not have come first.
@@ -121,7 +123,9 @@ def _reading_order(task: AbstractTask, document: Document, briefs: _Briefs, sett
     ]
 
 
-def _check(task: AbstractTask, document: Document, briefs: _Briefs, order: Sequence[str], *, budget: int) -> _Checked:
+def _check(
+    task: AbstractKnownTask, document: Document, briefs: _Briefs, order: Sequence[str], *, budget: int
+) -> _Checked:
     """Look up entries in this order until the next one costs more than is left."""
     facts = {entry.claim.key: entry for entry in task.entries(document)}
     beliefs: dict[Claim, bool] = {}
@@ -139,7 +143,7 @@ def _check(task: AbstractTask, document: Document, briefs: _Briefs, order: Seque
 
 
 def _perceived(
-    task: AbstractTask, level: int, brief: tuple[Claim, ...], beliefs: Mapping[Claim, bool], *, trusting: bool
+    task: AbstractKnownTask, level: int, brief: tuple[Claim, ...], beliefs: Mapping[Claim, bool], *, trusting: bool
 ) -> float:
     held = [claim for claim in dict.fromkeys(brief) if beliefs.get(claim, trusting)]
     found_out = sum(not beliefs.get(claim, True) for claim in brief)

@@ -5,9 +5,14 @@ from dataclasses import dataclass
 
 import torch
 
+from agents.fitting_text import fitted_to_context
 from agents.policy import Policy
 from agents.rollout import trace
 from reward_models.features import extract
+from reward_models.trace import CompletionTrace
+
+PROMPTS_TOGETHER = 256
+"""Prompts whose hidden states are in memory at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +63,30 @@ def read(
 
     Without names of features the base is not asked.
     """
-    seen = trace(base, prompts, completions) if names else None
+    parts: dict[str, list[torch.Tensor]] = {name: [] for name in names}
+    for begin in range(0, len(prompts) if names else 0, PROMPTS_TOGETHER):
+        end = begin + PROMPTS_TOGETHER
+        seen = trace_fitted(base, prompts[begin:end], completions[begin:end])
+        for name in names:
+            parts[name].append(extract(seen, (name,)).cpu())
     return Reading(
         prompts=tuple(prompt for prompt, texts in zip(prompts, completions, strict=True) for _ in texts),
         completions=tuple(text for texts in completions for text in texts),
-        features={} if seen is None else {name: extract(seen, (name,)).cpu() for name in names},
+        features={name: torch.cat(found) for name, found in parts.items()},
     )
+
+
+def trace_fitted(base: Policy, prompts: Sequence[str], completions: Sequence[Sequence[str]]) -> CompletionTrace:
+    """As `agents.rollout.trace`, of as much of the texts as the base can read.
+
+    Where something has to be cut, each completion is read by itself: what is left of a prompt must not depend on which
+    other completions stand beside it.
+    """
+    if all(fitted_to_context(base, *pair).cut == 0 for pair in zip(prompts, completions, strict=True)):
+        return trace(base, prompts, completions)
+    pairs = [(prompt, text) for prompt, texts in zip(prompts, completions, strict=True) for text in texts]
+    fitted = [fitted_to_context(base, prompt, [text]) for prompt, text in pairs]
+    return trace(base, [one.prompt for one in fitted], [one.completions for one in fitted])
 
 
 def put_together(parts: Sequence[StoredReading]) -> StoredReading:

@@ -7,9 +7,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from agents.rollout import trace
 from reward_models.features import extract
-from rrm.rewards.reading import Reading, StoredReading, put_together
+from rrm.rewards.reading import Reading, StoredReading, put_together, trace_fitted
 from rrm.store import StoredComparison, completions
 from rrm.workbench import Workbench
 from rrm.writing import write_whole
@@ -87,7 +86,7 @@ def _part(
     if stored is not None:
         return stored
     groups = [
-        trace(bench.base, group, [[texts[identifier] for identifier in row] for row in identifiers])
+        trace_fitted(bench.base, group, [[texts[identifier] for identifier in row] for row in identifiers])
         for group, identifiers in _same_size(prompts, by_prompt)
     ]
     made = {name: torch.cat([extract(group, (name,)).cpu() for group in groups]).contiguous() for name in names}

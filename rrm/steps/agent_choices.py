@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+import torch
+
 from agents.hard_budget import HardBudget
 from agents.limits import AbstractLimit
 from agents.objectives.actor_critic import ActorCritic
@@ -64,6 +66,16 @@ def limit_of(settings: AgentSection) -> AbstractLimit | None:
     if settings.total_variation:
         return TotalVariationLimit(settings.total_variation)
     return None
+
+
+def with_adapters(policy: Policy, settings: AgentSection, *, generator: torch.Generator) -> Policy:
+    """A policy that acts as this one, of which only LoRA adapters are trained, as the settings have them."""
+    return policy.with_lora(
+        settings.lora_rank,
+        generator=generator,
+        alpha=settings.lora_alpha or None,
+        targets=settings.lora_targets or None,
+    )
 
 
 def as_it_acts(policy: Policy, *, base: Policy, settings: AgentSection) -> Policy:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from rrm.steps.sampling import sample_texts
+from rrm.prompting import prompts_of, reads_parts, source_of, writer, written_of_parts
 from rrm.store import Purpose, StoredAid, comparisons, document, put_aids
 from rrm.tasks.document import Document
-from rrm.tasks.task import Split
 from rrm.workbench import BASE, Workbench
+from rrm.writing_texts import sample_texts
 
 KIND = "part-briefs"
 
@@ -21,8 +21,9 @@ def assist(bench: Workbench, *, level: int, round: int, purposes: Sequence[Purpo
         for purpose in purposes
         for comparison in comparisons(bench.run, level=level, round=round, purpose=purpose)
     )
-    found = [_document(bench, identifier) for identifier in wanted]
-    bench.progress.start("assist", len(found) * (len(found[0].parts) if found else 1))
+    sources = [source_of(bench, document(bench.run, identifier)) for identifier in wanted]
+    found = [one for one in sources if one is not None]
+    bench.progress.start("assist", sum(len(one.parts) for one in found))
     aids = aids_of(bench, found, assistant=assistant, names=("assist", level, round, *purposes))
     put_aids(
         bench.run,
@@ -48,17 +49,20 @@ def assist(bench: Workbench, *, level: int, round: int, purposes: Sequence[Purpo
 def aids_of(
     bench: Workbench, found: Sequence[Document], *, assistant: str, names: Sequence[object]
 ) -> list[tuple[str, ...]]:
-    """The part briefs of documents by an assistant, in the order of the parts."""
-    prompts = [bench.task.prompt(part) for one in found for part in one.parts]
+    """The part briefs of documents by an assistant, in the order of the parts.
+
+    Where agents read a document by its parts, the rater is shown just what they read.
+    """
+    known = {
+        one.id: written_of_parts(bench, one)
+        for one in found
+        if reads_parts(bench, one) and writer(bench, one) == assistant
+    }
+    rest = [one for one in found if one.id not in known]
+    prompts = prompts_of(bench, [part for one in rest for part in one.parts])
     policy = bench.base if assistant == BASE else bench.policy(assistant)
-    texts = [texts[0] for texts in sample_texts(bench, policy, prompts, group=1, names=names)]
-    aids: list[tuple[str, ...]] = []
-    for one in found:
-        aids.append(tuple(texts[: len(one.parts)]))
+    texts = [text for (text,) in sample_texts(bench, policy, prompts, group=1, names=names)]
+    for one in rest:
+        known[one.id] = tuple(texts[: len(one.parts)])
         texts = texts[len(one.parts) :]
-    return aids
-
-
-def _document(bench: Workbench, identifier: str) -> Document:
-    stored = document(bench.run, identifier)
-    return bench.task.document(split=Split(stored.split), level=stored.level, index=stored.position)
+    return [known[one.id] for one in found]

@@ -1,11 +1,13 @@
 """Fit: an ensemble of reward models learns from the final answers of a level."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rrm.errors import RunError
 from rrm.judging.final import final_answers
+from rrm.orders import call
 from rrm.rewards.answers import Answers, answers_to
-from rrm.rewards.fitting import fit_rewards
+from rrm.rewards.fitting import Fitted, fit_rewards
 from rrm.rewards.models import AbstractRewards, features_read
 from rrm.rewards.records import before_record, held_out_record
 from rrm.steps.reading import read_asked
@@ -23,15 +25,9 @@ def fit_reward_model(bench: Workbench, *, level: int, round: int) -> Mapping[str
     names = tuple(dict.fromkeys((*features_read(settings), *(before.reads if before is not None else ()))))
     judged = final_judgements(bench, level=level, last_round=round, purpose=Purpose.TRAIN)
     answers = answers_of(bench, judged, level=level, split=Split.TRAIN, names=names)
-    unfinished = bench.run.folder / "checkpoints" / f"{identifier}.safetensors"
-    fitted = fit_rewards(
-        answers,
-        settings=settings,
-        generator=bench.generator("fit", level, round),
-        backbone=bench.backbone,
-        checkpoint=unfinished,
-        watch=lambda stage: bench.progress.note(stage.words),
-    )
+    if settings.kind != "heads":  # which are fitted too quickly to be worth dividing
+        call("fit", level=level, round=round)
+    fitted = _fit(bench, answers, level=level, round=round)
     held_out = final_judgements(bench, level=level, last_round=round, purpose=Purpose.VALIDATION)
     unseen = answers_of(bench, held_out, level=level, split=Split.VALIDATION, names=names)
     folder = bench.model_folder(identifier)
@@ -52,9 +48,31 @@ def fit_reward_model(bench: Workbench, *, level: int, round: int) -> Mapping[str
         judgements=judged,
         now=utc_now(),
     )
-    unfinished.unlink(missing_ok=True)
+    _unfinished(bench, identifier).unlink(missing_ok=True)
     bench.progress.finish()
     return record
+
+
+def fit_beside(bench: Workbench, *, level: int, round: int) -> None:
+    """What a process beside the main one does for a fit by gradient; nothing is kept of it."""
+    judged = final_judgements(bench, level=level, last_round=round, purpose=Purpose.TRAIN)
+    _fit(bench, answers_of(bench, judged, level=level, split=Split.TRAIN, names=()), level=level, round=round)
+
+
+def _fit(bench: Workbench, answers: Answers, *, level: int, round: int) -> Fitted:
+    return fit_rewards(
+        answers,
+        settings=bench.config.reward,
+        generator=bench.generator("fit", level, round),
+        backbone=bench.backbone,
+        checkpoint=_unfinished(bench, artifact_id("reward-model", level, round)),
+        watch=lambda stage: bench.progress.note(stage.words),
+    )
+
+
+def _unfinished(bench: Workbench, identifier: str) -> Path:
+    """Where a fit keeps how far it is."""
+    return bench.run.folder / "checkpoints" / f"{identifier}.safetensors"
 
 
 def _before(

@@ -6,6 +6,7 @@ from rrm.errors import RunCorrupt
 from rrm.judging.queue import answer_many, draw_many
 from rrm.judging.raters import AbstractRater, Question
 from rrm.judging.reader import coin
+from rrm.prompting import source_of
 from rrm.store import (
     Answer,
     Choice,
@@ -20,7 +21,7 @@ from rrm.store import (
     utc_now,
 )
 from rrm.store.waiting import missing_answers
-from rrm.tasks.task import Split
+from rrm.tasks.document import Document
 from rrm.workbench import Workbench
 
 BATCH = 100
@@ -66,7 +67,7 @@ def _answers(bench: Workbench, rater: AbstractRater, leased: Sequence[Leased]) -
     answers: list[Answer] = []
     for lease in leased:
         stored = document(bench.run, lease.comparison.document_id)
-        source = bench.task.document(split=Split(stored.split), level=stored.level, index=stored.position)
+        source = source_of(bench, stored) or Document(id=stored.id, title=stored.title, text=stored.text)
         aided = lease.comparison.aids_planned
         alone = Question(source, lease.first_text, lease.second_text, more_to_come=aided)
         answers.append(_answer(bench, rater, lease, alone, Stage.ALONE))
@@ -83,5 +84,8 @@ def _answers(bench: Workbench, rater: AbstractRater, leased: Sequence[Leased]) -
 
 def _answer(bench: Workbench, rater: AbstractRater, lease: Leased, question: Question, stage: Stage) -> Answer:
     drawn = coin(seed=bench.seed, rater=rater.id, comparison=lease.comparison.id, stage=stage.value)
-    choice = Choice.FIRST if drawn < rater.probability(question) else Choice.SECOND
+    probability = rater.probability(question)
+    choice = Choice.FIRST if drawn < probability else Choice.SECOND
+    if rater.says_ties and probability == 0.5:
+        choice = Choice.TIE
     return Answer(lease_id=lease.lease_id, stage=stage, choice=choice)

@@ -1,6 +1,6 @@
 """Optimise: an agent is trained to get the reward and to stay near the base."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 import torch
@@ -13,10 +13,11 @@ from agents.training import StepRecord, TrainSettings, train
 from reward_models.estimate import RewardEstimate
 from rrm.config import AgentSection, RewardSection
 from rrm.inspecting import store_transcripts
+from rrm.orders import call
 from rrm.rewards.conservative import conservative
 from rrm.rewards.models import AbstractRewards
 from rrm.rewards.prefixes import token_rewards
-from rrm.steps.agent_choices import as_it_acts, objective_of, regularizer_of
+from rrm.steps.agent_choices import as_it_acts, objective_of, regularizer_of, with_adapters
 from rrm.steps.sources import source_of, training_prompts
 from rrm.store import ArtifactKind, record_progress, register_artifact, utc_now
 from rrm.workbench import BASE, Workbench, artifact_id
@@ -37,43 +38,24 @@ def optimise(bench: Workbench, *, level: int, round: int, key: str) -> Mapping[s
     Goes on from its last checkpoint after a kill, and ends with the same weights.
     """
     identifier = artifact_id("agent", level, round)
-    reward_model = bench.reward_model(level, round)
     settings = bench.config.agent
     begin = bench.incumbent(level)
-    weights = _weights(bench, begin, settings, names=("adapter", level, round))
-    policy = as_it_acts(weights, base=bench.base, settings=settings)
+    trainee = _trainee(bench, level=level, round=round)
     bench.progress.start("optimise", settings.steps)
-    reward = ConservativeReward(
-        bench.rewards(reward_model), bench.config.reward, each_token=settings.horizon == "myopic"
-    )
-    prompts = training_prompts(bench, level=level, round=round)
 
     def watch(record: StepRecord) -> None:
-        record_progress(bench.run, key, record.step, {**asdict(record), **asdict(reward.last)}, now=utc_now())
+        figures = {**asdict(record), **asdict(trainee.reward.last)}
+        record_progress(bench.run, key, record.step, figures, now=utc_now())
         bench.progress.advance()
         bench.progress.note(f"reward {record.reward:+.2f}, KL {record.kl:.2f} nats")
 
-    records = train(
-        policy,
-        bench.base,
-        source=source_of(bench, reward, prompts, objective=settings.objective, level=level, round=round),
-        objective=objective_of(settings),
-        regularizer=regularizer_of(settings),
-        settings=TrainSettings(
-            steps=settings.steps,
-            learning_rate=settings.learning_rate,
-            discount=0.0 if settings.horizon == "myopic" else 1.0,
-            checkpoint_every=settings.checkpoint_every,
-            bfloat16=settings.bf16,
-        ),
-        seed=bench.seed_of("optimise", level, round),
-        checkpoint=bench.run.folder / "checkpoints" / identifier,
-        on_step=watch,
-    )
-    gap = _gap(bench, policy, prompts, reward, level=level, round=round)
+    call("optimise", level=level, round=round)
+    records = _train(bench, trainee, level=level, round=round, on_step=watch)
+    gap = _gap(bench, trainee, level=level, round=round)
     folder = bench.model_folder(identifier)
-    weights.save(folder)
-    store_transcripts(bench, identifier, policy, prompts[:TRANSCRIPTS])
+    trainee.weights.save(folder)
+    store_transcripts(bench, identifier, trainee.policy, trainee.prompts[:TRANSCRIPTS])
+    reward_model = bench.reward_model(level, round)
     register_artifact(
         bench.run,
         id=identifier,
@@ -97,25 +79,82 @@ def optimise(bench: Workbench, *, level: int, round: int, key: str) -> Mapping[s
     }
 
 
+def optimise_beside(bench: Workbench, *, level: int, round: int) -> None:
+    """What a process beside the main one does for `optimise`; nothing is kept of it."""
+    _train(bench, _trainee(bench, level=level, round=round), level=level, round=round, on_step=None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Trainee:
+    """An agent before its training, and what it is trained on."""
+
+    weights: Policy
+    """What is trained and saved."""
+    policy: Policy
+    """The same as it acts."""
+    reward: "ConservativeReward"
+    prompts: list[str]
+
+
+def _trainee(bench: Workbench, *, level: int, round: int) -> _Trainee:
+    settings = bench.config.agent
+    weights = _weights(bench, bench.incumbent(level), settings, names=("adapter", level, round))
+    rewards = bench.rewards(bench.reward_model(level, round))
+    return _Trainee(
+        weights=weights,
+        policy=as_it_acts(weights, base=bench.base, settings=settings),
+        reward=ConservativeReward(rewards, bench.config.reward, each_token=settings.horizon == "myopic"),
+        prompts=training_prompts(bench, level=level, round=round),
+    )
+
+
+def _train(
+    bench: Workbench,
+    trainee: _Trainee,
+    *,
+    level: int,
+    round: int,
+    on_step: Callable[[StepRecord], None] | None,
+) -> list[StepRecord]:
+    settings = bench.config.agent
+    return train(
+        trainee.policy,
+        bench.base,
+        source=source_of(
+            bench, trainee.reward, trainee.prompts, objective=settings.objective, level=level, round=round
+        ),
+        objective=objective_of(settings),
+        regularizer=regularizer_of(settings),
+        settings=TrainSettings(
+            steps=settings.steps,
+            learning_rate=settings.learning_rate,
+            discount=0.0 if settings.horizon == "myopic" else 1.0,
+            checkpoint_every=settings.checkpoint_every,
+            bfloat16=settings.bf16,
+        ),
+        seed=bench.seed_of("optimise", level, round),
+        checkpoint=bench.run.folder / "checkpoints" / artifact_id("agent", level, round),
+        on_step=on_step,
+    )
+
+
 def _weights(bench: Workbench, begin: str, settings: AgentSection, *, names: tuple[object, ...]) -> Policy:
     """What is trained: the agent that stands at the level, with adapters where the settings want them."""
     if begin == BASE and settings.weights == "lora":
-        return bench.base.with_lora(settings.lora_rank, generator=bench.generator(*names))
+        return with_adapters(bench.base, settings, generator=bench.generator(*names))
     weights = bench.weights(begin)
     if settings.weights == "full":
         return weights.merged() if has_adapter(weights.model) else weights
     if has_adapter(weights.model):
         return weights
-    return weights.with_lora(settings.lora_rank, generator=bench.generator(*names))
+    return with_adapters(weights, settings, generator=bench.generator(*names))
 
 
-def _gap(
-    bench: Workbench, policy: Policy, prompts: list[str], reward: "ConservativeReward", *, level: int, round: int
-) -> RewardResultGap:
+def _gap(bench: Workbench, trainee: _Trainee, *, level: int, round: int) -> RewardResultGap:
     return reward_result_gap(
-        policy,
-        prompts[:GAP_PROMPTS],
-        reward.of_completions,
+        trainee.policy,
+        trainee.prompts[:GAP_PROMPTS],
+        trainee.reward.of_completions,
         reference=bench.base,
         n=GAP_CANDIDATES,
         max_new_tokens=bench.config.sampling.max_new_tokens,
@@ -125,7 +164,7 @@ def _gap(
 
 @dataclass(frozen=True)
 class RewardFigures:
-    """How a reward model tells apart what an agent writes in one step."""
+    """How a reward model tells apart what an agent writes in one step (the main process's share of it)."""
 
     reward_spread: float
     """Standard deviation of the reward within the completions of a prompt, averaged over prompts: without it there is

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from rrm.judging.planted import AID, REASON, RIGHT, WRONG
+from rrm.prompting import prompts_of
 from rrm.steps.assisting import KIND
-from rrm.steps.sampling import completion_id, store_completions
+from rrm.steps.sampling import store_completions
 from rrm.store import Purpose, StoredAid, StoredComparison, put_aids, put_comparisons
+from rrm.store_documents import completion_id
 from rrm.tasks.document import Document
 from rrm.tasks.task import Planted, Split
 from rrm.workbench import Workbench
@@ -53,10 +55,10 @@ def _items(bench: Workbench, *, level: int, round: int, count: int) -> list[_Ite
     """The first documents of the round's places that something can be planted in."""
     items: list[_Item] = []
     first = bench.config.sampling.test_documents + round * BLOCK
-    for place in range(first, first + min(BLOCK, _TRIES * count)):
+    for place in bench.places(split=Split.TEST, level=level, count=min(BLOCK, _TRIES * count), first=first):
         if len(items) == count:
             break
-        found = bench.task.document(split=Split.TEST, level=level, index=place)
+        found = bench.document(Split.TEST, level, place)
         planted = bench.task.plant(found, np.random.default_rng(bench.seed_of("plant", level, round, place)))
         if planted is not None:
             items.append(_Item(found, place, planted))
@@ -66,7 +68,14 @@ def _items(bench: Workbench, *, level: int, round: int, count: int) -> list[_Ite
 def _put_briefs(bench: Workbench, item: _Item, *, level: int, round: int) -> None:
     for agent, text in ((RIGHT, item.planted.right), (WRONG, item.planted.wrong)):
         store_completions(
-            bench, [item.document], [[text]], split=Split.TEST, level=level, round=round, agent=agent, first=item.place
+            bench,
+            [item.document],
+            [[text]],
+            split=Split.TEST,
+            level=level,
+            round=round,
+            agent=agent,
+            places=[item.place],
         )
 
 
@@ -79,7 +88,7 @@ def _comparison(bench: Workbench, item: _Item, *, level: int, round: int, positi
         round=round,
         purpose=Purpose.TEST,
         document_id=item.document.id,
-        prompt=bench.task.prompt(item.document),
+        prompt=prompts_of(bench, [item.document])[0],
         first_completion_id=first,
         second_completion_id=second,
         reason=REASON,

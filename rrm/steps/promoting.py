@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 
 from scipy.stats import binomtest
 
+from rrm.prompting import prompts_of
 from rrm.rewards.records import policy_record
 from rrm.steps.fitting import answers_of, final_judgements
 from rrm.steps.reading import completions_by_document
-from rrm.steps.sampling import sample_texts, store_completions
+from rrm.steps.sampling import store_completions
 from rrm.steps.selecting import comparison_of
 from rrm.store import (
     Judgement,
@@ -24,36 +25,53 @@ from rrm.store import (
 )
 from rrm.tasks.task import Split
 from rrm.workbench import Workbench, artifact_id
+from rrm.writing_texts import sample_texts
 
 CONFIDENCE = 0.95
 """A new agent must beat the old one with the lower end of this two-sided interval of its win rate above one half."""
 
 
 def evaluate(bench: Workbench, *, level: int, round: int) -> Mapping[str, object]:
-    """Let the new agent and the one before it brief the same fresh validation documents, and ask which is better.
+    """Let the new agent and the one before it write for the same fresh validation documents, and ask which is better.
 
-    One comparison a document. The documents come after those of the reward model's validation, a block to a round.
+    One comparison a document, or more where documents are few. They come after those of the reward model's validation,
+    a block to a round; where documents end, they begin anew.
     """
     count = bench.config.judging.promotion_judgements
     first = bench.config.sampling.validation_documents + round * count
-    found = bench.documents(split=Split.VALIDATION, level=level, count=count, first=first)
-    prompts = [bench.task.prompt(document) for document in found]
+    places = bench.places(split=Split.VALIDATION, level=level, count=count, first=first)
+    found = [bench.document(Split.VALIDATION, level, place) for place in places]
+    # Documents that come again have completions of the base already; these are numbered after them.
+    endless = bench.task.size(split=Split.VALIDATION, level=level) is None
+    numbered_from = 0 if endless else bench.config.sampling.completions_per_document
+    each = math.ceil(count / len(found))
+    prompts = prompts_of(bench, found)
     new, old = artifact_id("agent", level, round), bench.incumbent(level)
-    bench.progress.start("evaluate", 2 * count)
+    bench.progress.start("evaluate", 2 * len(found))
     for agent in (new, old):
         texts = sample_texts(
             bench,
             bench.policy(agent),
             prompts,
-            group=1,
+            group=each,
             names=("evaluate", level, round, "new" if agent == new else "old"),
         )
         store_completions(
-            bench, found, texts, split=Split.VALIDATION, level=level, round=round, agent=agent, first=first
+            bench,
+            found,
+            texts,
+            split=Split.VALIDATION,
+            level=level,
+            round=round,
+            agent=agent,
+            places=places,
+            numbered_from=numbered_from,
         )
-    _put_comparisons(bench, {document.id for document in found}, new=new, old=old, level=level, round=round)
+    _put_comparisons(
+        bench, {document.id for document in found}, new=new, old=old, level=level, round=round, from_=numbered_from
+    )
     bench.progress.finish()
-    return {"new": new, "old": old, "documents": count}
+    return {"new": new, "old": old, "documents": len(found)}
 
 
 def promote(bench: Workbench, *, level: int, round: int, new: str, old: str) -> Mapping[str, object]:
@@ -113,18 +131,27 @@ def promotion_of(bench: Workbench, *, level: int, round: int) -> Mapping[str, ob
     return {} if found is None else found
 
 
-def _put_comparisons(bench: Workbench, wanted: set[str], *, new: str, old: str, level: int, round: int) -> None:
+def _put_comparisons(
+    bench: Workbench, wanted: set[str], *, new: str, old: str, level: int, round: int, from_: int
+) -> None:
     by_new, by_old = (
-        completions_by_document(bench, level=level, round=round, split=Split.VALIDATION, agent=agent)
+        completions_by_document(
+            bench, level=level, round=round, split=Split.VALIDATION, agent=agent, numbered_from=from_
+        )
         for agent in (new, old)
     )
+    asked = [
+        (document, number, pair)
+        for document in documents(bench.run, level=level, split=Split.VALIDATION.value)
+        if document.id in wanted
+        for number, pair in enumerate(zip(by_new[document.id], by_old[document.id], strict=True))
+    ]
+    # Several of one document are asked after one of each.
+    asked.sort(key=lambda one: one[1])
     rows = []
-    for position, document in enumerate(
-        one for one in documents(bench.run, level=level, split=Split.VALIDATION.value) if one.id in wanted
-    ):
-        pair = (by_new[document.id][0], by_old[document.id][0])
+    for position, (document, number, pair) in enumerate(asked[: bench.config.judging.promotion_judgements]):
         # The order within a comparison says nothing about who wrote what.
-        if bench.seed_of("order", level, round, document.id) % 2:
+        if bench.seed_of("order", level, round, document.id, *([number] if number else [])) % 2:
             pair = (pair[1], pair[0])
         rows.append(
             comparison_of(

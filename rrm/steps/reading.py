@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rrm.prompting import prompts_of_stored
 from rrm.rewards.reading import StoredReading, put_together, read
 from rrm.store import StoredComparison, StoredCompletion, completions, documents
 from rrm.tasks.task import Split
@@ -9,11 +10,11 @@ from rrm.workbench import Workbench
 
 
 def completions_by_document(
-    bench: Workbench, *, level: int, round: int, split: Split, agent: str | None = None
+    bench: Workbench, *, level: int, round: int, split: Split, agent: str | None = None, numbered_from: int = 0
 ) -> dict[str, list[StoredCompletion]]:
     """Completions of a round by document id, in the order of the documents and of sampling.
 
-    Only those of `agent` if one is named; else of whoever was sampled from.
+    Only those of `agent` if one is named, from this number on; else of whoever wrote some.
     """
     written: dict[str, list[StoredCompletion]] = {
         document.id: [] for document in documents(bench.run, level=level, split=split.value)
@@ -22,10 +23,15 @@ def completions_by_document(
         if completion.document_id in written:
             written[completion.document_id].append(completion)
     return {
-        identifier: sorted(group, key=lambda completion: int(completion.id.rsplit("/", 1)[1]))
+        identifier: sorted((one for one in group if _number(one) >= numbered_from), key=_number)
         for identifier, group in written.items()
         if group
     }
+
+
+def _number(completion: StoredCompletion) -> int:
+    """The place of a completion among those of its document and agent, which its id ends with."""
+    return int(completion.id.rsplit("/", 1)[1])
 
 
 def read_round(bench: Workbench, *, level: int, round: int, split: Split, names: Sequence[str]) -> StoredReading:
@@ -38,10 +44,7 @@ def read_round(bench: Workbench, *, level: int, round: int, split: Split, names:
     parts: list[StoredReading] = []
     # One pass takes documents with equally many completions; a validation document has others than one of a promotion.
     for identifiers in by_size.values():
-        prompts = [
-            bench.task.prompt(bench.task.document(split=split, level=level, index=known[identifier].position))
-            for identifier in identifiers
-        ]
+        prompts = prompts_of_stored(bench, [known[identifier] for identifier in identifiers])
         groups = [written[identifier] for identifier in identifiers]
         ids = [completion.id for group in groups for completion in group]
         reading = read(bench.base, prompts, [[one.text for one in group] for group in groups], names=names)

@@ -1,62 +1,58 @@
-"""Sample: the agent that stands at a level briefs fresh documents."""
+"""Sample: the agent that stands at a level writes for fresh documents."""
 
 from collections.abc import Mapping, Sequence
 
-from agents.policy import Policy
-from agents.rollout import sample as sample_group
-from rrm.store import StoredCompletion, StoredDocument, put_completions, put_documents
+from rrm.judging.imported import REASON
+from rrm.prompting import prompts_of
+from rrm.store import Purpose, StoredCompletion, comparisons, put_completions, put_documents
+from rrm.store_documents import completion_id, stored_document
 from rrm.tasks.document import Document
 from rrm.tasks.task import Split
 from rrm.workbench import Workbench
-
-CHUNK = 16
-"""Documents sampled together. Part of what a seed means: another size gives other completions."""
+from rrm.writing_texts import sample_texts
 
 
 def sample(bench: Workbench, *, level: int, round: int) -> Mapping[str, object]:
-    """Brief this round's training documents and the validation documents, several completions each.
+    """Let the agent write for this round's training documents and the validation documents, several completions each.
 
-    Every round has training documents of its own; the validation documents are the same in all rounds of a level.
+    Every round has training documents of its own as long as there are more; the validation documents are the same in
+    all rounds of a level. Nothing is written for a purpose whose questions are all there already, as imported ones are.
     """
     settings = bench.config.sampling
     agent = bench.incumbent(level)
     policy = bench.policy(agent)
-    batches = (
-        (Split.TRAIN, settings.train_documents, round * settings.train_documents),
-        (Split.VALIDATION, settings.validation_documents, 0),
-    )
-    bench.progress.start("sample", sum(count for _, count, _ in batches))
-    for split, count, first in batches:
-        found = bench.documents(split=split, level=level, count=count, first=first)
+    batches = [
+        (split, bench.places(split=split, level=level, count=count, first=first))
+        for split, purpose, count, first in (
+            (Split.TRAIN, Purpose.TRAIN, settings.train_documents, round * settings.train_documents),
+            (Split.VALIDATION, Purpose.VALIDATION, settings.validation_documents, 0),
+        )
+        if still_to_ask(bench, level=level, round=round, purpose=purpose)
+    ]
+    documents = {split: [bench.document(split, level, place) for place in places] for split, places in batches}
+    prompts = {split: prompts_of(bench, found) for split, found in documents.items()}
+    bench.progress.start("sample", sum(len(places) for _, places in batches))
+    for split, places in batches:
         texts = sample_texts(
             bench,
             policy,
-            [bench.task.prompt(document) for document in found],
+            prompts[split],
             group=settings.completions_per_document,
             names=("sample", level, round, split),
         )
-        store_completions(bench, found, texts, split=split, level=level, round=round, agent=agent, first=first)
-    bench.progress.finish()
-    return {"agent": agent, "documents": sum(count for _, count, _ in batches)}
-
-
-def sample_texts(
-    bench: Workbench, policy: Policy, prompts: Sequence[str], *, group: int, names: Sequence[object]
-) -> list[tuple[str, ...]]:
-    """`group` completions of each prompt. `names` say what they are for, and so seed them."""
-    texts: list[tuple[str, ...]] = []
-    for begin in range(0, len(prompts), CHUNK):
-        part = prompts[begin : begin + CHUNK]
-        samples = sample_group(
-            policy,
-            part,
-            group=group,
-            max_new_tokens=bench.config.sampling.max_new_tokens,
-            generator=bench.generator(*names, begin),
+        store_completions(
+            bench, documents[split], texts, split=split, level=level, round=round, agent=agent, places=places
         )
-        texts += [samples.completions[row * group : (row + 1) * group] for row in range(len(part))]
-        bench.progress.advance(len(part))
-    return texts
+    bench.progress.finish()
+    return {"agent": agent, "documents": sum(len(places) for _, places in batches)}
+
+
+def still_to_ask(bench: Workbench, *, level: int, round: int, purpose: Purpose) -> int:
+    """How many comparisons of a round and purpose (train or validation) are to be chosen beside imported ones."""
+    judging = bench.config.judging
+    wanted = judging.judgements_per_round if purpose is Purpose.TRAIN else judging.validation_judgements
+    there = comparisons(bench.run, level=level, round=round, purpose=purpose)
+    return max(0, wanted - sum(one.reason == REASON for one in there))
 
 
 def store_completions(
@@ -68,30 +64,23 @@ def store_completions(
     level: int,
     round: int,
     agent: str,
-    first: int = 0,
+    places: Sequence[int],
+    numbered_from: int = 0,
 ) -> None:
-    """Put documents and what `agent` wrote of them into the store, in one transaction."""
+    """Put documents, of these places of the task, and what `agent` wrote of them into the store, in one transaction."""
     with bench.run.transaction():
         put_documents(
             bench.run,
             [
-                StoredDocument(
-                    id=document.id,
-                    task=bench.task.name,
-                    level=level,
-                    split=split.value,
-                    position=first + place,
-                    title=document.title,
-                    text=document.text,
-                )
-                for place, document in enumerate(found)
+                stored_document(bench.task, document, split=split, level=level, place=place)
+                for place, document in zip(places, found, strict=True)
             ],
         )
         put_completions(
             bench.run,
             [
                 StoredCompletion(
-                    id=completion_id(document.id, round, agent, place),
+                    id=completion_id(document.id, round, agent, number),
                     document_id=document.id,
                     level=level,
                     round=round,
@@ -99,11 +88,6 @@ def store_completions(
                     text=text,
                 )
                 for document, group in zip(found, texts, strict=True)
-                for place, text in enumerate(group)
+                for number, text in enumerate(group, numbered_from)
             ],
         )
-
-
-def completion_id(document_id: str, round: int, agent: str, place: int) -> str:
-    """Name of the `place`-th completion that an agent wrote for a document in a round."""
-    return f"{document_id}/round-{round}/{agent}/{place}"

@@ -7,11 +7,22 @@ from itertools import combinations
 import torch
 
 from reward_models.acquisition import select as choose
+from rrm.judging.imported import REASON
+from rrm.prompting import prompts_of_stored
 from rrm.rewards.questions import Candidates, likeness, questions
 from rrm.rewards.questions import candidates as scored
 from rrm.steps.planting import plant
 from rrm.steps.reading import completions_by_document, read_round
-from rrm.store import Purpose, StoredComparison, StoredCompletion, StoredDocument, documents, put_comparisons
+from rrm.steps.sampling import still_to_ask
+from rrm.store import (
+    Purpose,
+    StoredComparison,
+    StoredCompletion,
+    StoredDocument,
+    comparisons,
+    documents,
+    put_comparisons,
+)
 from rrm.tasks.task import Split
 from rrm.workbench import Workbench
 
@@ -23,13 +34,10 @@ def select(bench: Workbench, *, level: int, round: int) -> Mapping[str, object]:
     Without a reward model at this level everything is drawn at random. Pairs of equal texts are never asked. Where
     people judge, planted comparisons come on top.
     """
-    judging = bench.config.judging
     counts: dict[str, object] = {}
     asked = 0
-    for split, purpose, count in (
-        (Split.TRAIN, Purpose.TRAIN, judging.judgements_per_round),
-        (Split.VALIDATION, Purpose.VALIDATION, judging.validation_judgements),
-    ):
+    for split, purpose in ((Split.TRAIN, Purpose.TRAIN), (Split.VALIDATION, Purpose.VALIDATION)):
+        count = still_to_ask(bench, level=level, round=round, purpose=purpose)
         candidates = _candidates(bench, split=split, level=level, round=round)
         by_model = purpose is Purpose.TRAIN and round > 0
         chosen = _choose(bench, candidates, level=level, round=round, count=count, purpose=purpose, by_model=by_model)
@@ -37,7 +45,7 @@ def select(bench: Workbench, *, level: int, round: int) -> Mapping[str, object]:
         counts[purpose.value] = len(chosen)
         asked += len(chosen)
     if bench.rater is None:
-        wanted = math.ceil(judging.planted_share * asked)
+        wanted = math.ceil(bench.config.judging.planted_share * asked)
         counts["planted"] = plant(bench, level=level, round=round, count=wanted)
     return counts
 
@@ -55,7 +63,6 @@ def comparison_of(
     position: int,
 ) -> StoredComparison:
     """The record of a comparison of two completions of one document."""
-    found = bench.task.document(split=Split(document.split), level=level, index=document.position)
     identifier = f"{purpose.value}/{first.id}+{second.id.removeprefix(document.id + '/')}"
     return StoredComparison(
         id=identifier,
@@ -63,7 +70,7 @@ def comparison_of(
         round=round,
         purpose=purpose,
         document_id=document.id,
-        prompt=bench.task.prompt(found),
+        prompt=prompts_of_stored(bench, [document])[0],
         first_completion_id=first.id,
         second_completion_id=second.id,
         reason=reason,
@@ -88,12 +95,17 @@ Candidate = tuple[StoredDocument, StoredCompletion, StoredCompletion]
 
 def _candidates(bench: Workbench, *, split: Split, level: int, round: int) -> list[Candidate]:
     written = completions_by_document(bench, level=level, round=round, split=split)
+    asked = {
+        frozenset((one.first_completion_id, one.second_completion_id))
+        for one in comparisons(bench.run, level=level, round=round)
+        if one.reason == REASON
+    }
     known = {document.id: document for document in documents(bench.run, level=level, split=split.value)}
     return [
         (known[identifier], first, second)
         for identifier, group in written.items()
         for first, second in combinations(group, 2)
-        if first.text != second.text
+        if first.text != second.text and frozenset((first.id, second.id)) not in asked
     ]
 
 

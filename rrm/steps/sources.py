@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from agents.sources import AbstractSource, Comparisons, GivenPair, OnPolicy, Reward
+from rrm.prompting import prompts_of
 from rrm.steps.fitting import answers_of, final_judgements
 from rrm.store import Purpose
 from rrm.tasks.task import Split
@@ -12,8 +13,7 @@ from rrm.workbench import Workbench
 def training_prompts(bench: Workbench, *, level: int, round: int) -> list[str]:
     """Of this round's training documents."""
     count = bench.config.sampling.train_documents
-    found = bench.documents(split=Split.TRAIN, level=level, count=count, first=round * count)
-    return [bench.task.prompt(document) for document in found]
+    return prompts_of(bench, bench.documents(split=Split.TRAIN, level=level, count=count, first=round * count))
 
 
 def source_of(

@@ -10,7 +10,7 @@ from sqlite_utils import Database
 
 from rrm.errors import RunError, SchemaTooNew
 from rrm.store.page_schema import FILL_WAITING, LEFT_OUT_RATERS, PAGE_INDEXES, PAGE_TABLES, PAGE_TRIGGERS
-from rrm.store.schema import INDEXES, LIVE_JUDGEMENTS, READABLE_VIEWS, TABLES, TRIGGERS
+from rrm.store.schema import INDEXES, LIVE_JUDGEMENTS, PART_BRIEFS, READABLE_VIEWS, TABLES, TRIGGERS
 from rrm.store.transaction import execute, rows, write
 
 APPLICATION_ID = 0x52524D31
@@ -40,10 +40,16 @@ def _page(database: Database) -> None:
         execute(database, statement)
 
 
+def _part_briefs(database: Database) -> None:
+    for statement in PART_BRIEFS:
+        execute(database, statement)
+
+
 MIGRATIONS = (
     Migration(1, "tables", _tables),
     Migration(2, "readable views", _readable_views),
     Migration(3, "what waits, people and sessions", _page),
+    Migration(4, "what was written of parts", _part_briefs),
 )
 
 

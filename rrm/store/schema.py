@@ -218,3 +218,16 @@ READABLE_VIEWS = (
     FROM decisions AS decision JOIN artifacts AS artifact ON artifact.id = decision.artifact_id
     ORDER BY decision.position""",
 )
+
+PART_BRIEFS = (
+    """CREATE TABLE part_briefs (
+        id TEXT PRIMARY KEY,
+        document_id TEXT NOT NULL,
+        agent_id TEXT NOT NULL,
+        part_position INTEGER NOT NULL CHECK (part_position >= 0),
+        text_sha256 TEXT NOT NULL REFERENCES texts,
+        UNIQUE (document_id, agent_id, part_position)
+    ) STRICT""",
+    *append_only("part_briefs", "id = NEW.id"),
+)
+"""What agents wrote of the parts of documents that are read by their parts."""

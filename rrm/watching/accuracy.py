@@ -7,7 +7,7 @@ from rrm.store.canonical import canonical_json
 from rrm.store.records import Choice, RaterKind, Stage, label_of
 from rrm.store.run import Run
 from rrm.store.transaction import Row, rows
-from rrm.tasks.task import AbstractTask
+from rrm.tasks.task import AbstractKnownTask
 from rrm.watching.gold import first_is_better
 from rrm.watching.shares import Share, share
 
@@ -46,7 +46,7 @@ class LabelAccuracy:
     """Right ones, a tie half of one, among those that were held against gold; None where gold is clear in none."""
 
 
-def label_accuracy(run: Run, task: AbstractTask, *, sample: int = SAMPLE) -> list[LabelAccuracy]:
+def label_accuracy(run: Run, task: AbstractKnownTask, *, sample: int = SAMPLE) -> list[LabelAccuracy]:
     """By level, kind of rater and stage; first answers only, seen blind, by raters who are not left out."""
     out = canonical_json(sorted(left_out(run)))
     groups = {_group(row): int(row["answered"] or 0) for row in rows(run.database, _GROUPS, (out,))}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rrm.store.run import Run
 from rrm.store.transaction import Row, rows_in
 from rrm.tasks.document import Document
-from rrm.tasks.task import AbstractTask, Split
+from rrm.tasks.task import AbstractKnownTask, Split
 
 MARGIN = 0.25
 """A comparison counts where its gold utilities differ by at least this much; a closer one has no clear answer."""
@@ -21,7 +21,7 @@ _TEXTS = """
     WHERE comparisons.id IN ({})"""
 
 
-def first_is_better(run: Run, task: AbstractTask, comparison_ids: Sequence[str]) -> dict[str, bool]:
+def first_is_better(run: Run, task: AbstractKnownTask, comparison_ids: Sequence[str]) -> dict[str, bool]:
     """For each comparison with a clear answer, whether its first completion is the better one."""
     found: dict[str, bool] = {}
     known: dict[str, Document] = {}
@@ -33,5 +33,5 @@ def first_is_better(run: Run, task: AbstractTask, comparison_ids: Sequence[str])
     return found
 
 
-def _document(task: AbstractTask, row: Row) -> Document:
+def _document(task: AbstractKnownTask, row: Row) -> Document:
     return task.document(split=Split(str(row["split"])), level=int(row["level"] or 0), index=int(row["position"] or 0))

@@ -1,7 +1,7 @@
 """The rooms of the watching page over one run. A new figure gets its place here: one line in one of the two lists."""
 
 from rrm.store.run import Run
-from rrm.tasks.task import AbstractTask
+from rrm.tasks.task import AbstractKnownTask, AbstractTask
 from rrm.watching.accuracy import label_accuracy
 from rrm.watching.choosing import choosings
 from rrm.watching.consistency import consistency
@@ -21,11 +21,13 @@ from rrm.watching.shift import shifted
 
 
 def judging_rooms(run: Run, task: AbstractTask) -> tuple[Room, ...]:
-    """What people and simulated raters do; answers are held against the gold utility of the task."""
-    accuracies = label_accuracy(run, task)
+    """What people and simulated raters do; answers are held against the gold utility where the task knows it."""
+    accuracies = label_accuracy(run, task) if isinstance(task, AbstractKnownTask) else None
+    against_gold = (
+        (accuracy_room(accuracies), depth_room(error_by_depth(run, accuracies))) if accuracies is not None else ()
+    )
     return (
-        accuracy_room(accuracies),
-        depth_room(error_by_depth(run, accuracies)),
+        *against_gold,
         agreement_room(consistency(run)),
         pace_room(pace(run)),
         cost_room(cost(run)),

@@ -15,7 +15,7 @@ from rrm.tasks.document import Document, count_words
 from rrm.tasks.shiftlog.demonstrators import DEMONSTRATORS, write_brief
 from rrm.tasks.shiftlog.task import Shiftlog
 from rrm.tasks.shiftlog.world import document_generator, write_document
-from rrm.tasks.task import AbstractTask, GoldUtility, Split, documents
+from rrm.tasks.task import AbstractKnownTask, AbstractTask, GoldUtility, Split, documents
 
 ODD_TEXTS = (
     "",
@@ -45,7 +45,7 @@ def lines(documents_seen: Sequence[Document]) -> st.SearchStrategy[str]:
 
 
 class TaskContract:
-    """Documents that depend on their place only, trees whose parts make them up, and a language that reads anything."""
+    """Documents that depend on their place only, trees whose parts make them up, and a prompt for each."""
 
     def task(self) -> AbstractTask:
         """A new instance; every call gives an equal one."""
@@ -65,8 +65,16 @@ class TaskContract:
         assert self.some() == self.some()
 
     def test_documents_counts_from_the_place_asked_for(self) -> None:
-        all_five = documents(self.task(), split=Split.TEST, level=1, count=5)
-        assert documents(self.task(), split=Split.TEST, level=1, count=2, first=3) == all_five[3:]
+        all_five = documents(self.task(), split=Split.TRAIN, level=0, count=5)
+        assert documents(self.task(), split=Split.TRAIN, level=0, count=2, first=3) == all_five[3:]
+
+    def test_where_documents_end_they_begin_anew_and_each_comes_once(self) -> None:
+        task = self.task()
+        size = task.size(split=Split.TRAIN, level=0)
+        if size is not None:
+            found = documents(task, split=Split.TRAIN, level=0, count=size + 5, first=size - 1)
+            assert len({one.id for one in found}) == len(found) == size
+            assert found[1] == task.document(split=Split.TRAIN, level=0, index=0)
 
     def test_splits_never_overlap(self) -> None:
         """Neither whole nor in parts, at one level or across levels: no leaf of one split is a leaf of another."""
@@ -80,15 +88,19 @@ class TaskContract:
             }
             for split in Split
         }
-        assert all(len(texts) >= task.levels * PLACES for texts in leaves.values())
+        sizes = [sum(task.size(split=split, level=level) or PLACES for level in range(task.levels)) for split in Split]
+        assert all(0 < len(texts) <= size * 100 for texts, size in zip(leaves.values(), sizes, strict=True))
         assert len(set().union(*leaves.values())) == sum(len(texts) for texts in leaves.values())
 
     def test_ids_are_unique(self) -> None:
         def ids(one: Document) -> list[str]:
             return [one.id, *(found for part in one.parts for found in ids(part))]
 
-        found = [identifier for one in self.some() for identifier in ids(one)]
-        assert len(set(found)) == len(found)
+        by_id: dict[str, Document] = {}
+        for one in self.some():
+            found = ids(one)
+            assert len(set(found)) == len(found)
+            assert by_id.setdefault(one.id, one) == one
 
     def test_a_document_of_a_level_has_its_height_and_so_have_its_parts(self) -> None:
         task = self.task()
@@ -99,8 +111,7 @@ class TaskContract:
             assert bool(one.parts) == (level > 0)
 
     def test_parts_make_up_the_document(self) -> None:
-        """Their texts stand in it in order with nothing but white space between, and their entries are its entries."""
-        task = self.task()
+        """Their texts stand in it in order with nothing but white space between."""
         for one in self.some():
             if one.parts:
                 rest = one.text
@@ -108,6 +119,40 @@ class TaskContract:
                     before, found, rest = rest.partition(part.text)
                     assert found and not before.strip()
                 assert not rest.strip()
+
+    def test_a_prompt_is_the_text_and_one_ending_for_all(self) -> None:
+        task = self.task()
+        endings = {task.prompt(one).removeprefix(one.text) for one in self.some()}
+        assert len(endings) == 1
+        assert endings.pop().endswith("\n")
+
+    def test_every_level_has_guidelines_and_no_other_level_has_documents(self) -> None:
+        task = self.task()
+        assert all(task.guidelines(level).strip() for level in range(task.levels))
+        assert task.guidelines_of_all_levels().strip()
+        for level in (-1, task.levels):
+            with pytest.raises(InvalidInput, match="level"):
+                task.document(split=Split.TRAIN, level=level, index=0)
+
+
+class KnownTaskContract(TaskContract):
+    """A language that reads anything, and a gold utility that cannot be cheated by saying more."""
+
+    def task(self) -> AbstractKnownTask:
+        """A new instance; every call gives an equal one."""
+        raise NotImplementedError
+
+    def test_there_is_no_end_of_documents(self) -> None:
+        assert self.task().size(split=Split.TRAIN, level=0) is None
+
+    def test_every_level_has_guidelines_of_its_own(self) -> None:
+        task = self.task()
+        assert len({task.guidelines(level) for level in range(task.levels)}) == task.levels
+
+    def test_entries_of_the_parts_are_those_of_the_document(self) -> None:
+        task = self.task()
+        for one in self.some():
+            if one.parts:
                 assert task.entries(one) == tuple(entry for part in one.parts for entry in task.entries(part))
 
     def test_every_entry_can_be_cited_and_read(self) -> None:
@@ -119,19 +164,6 @@ class TaskContract:
             assert {entry.claim for entry in entries} <= set(task.claims(one.text))
             assert all(entry.words > 0 and entry.claim.weight >= 0 for entry in entries)
             assert sum(entry.words for entry in entries) <= count_words(one.text)
-
-    def test_a_prompt_is_the_text_and_one_ending_for_all(self) -> None:
-        task = self.task()
-        endings = {task.prompt(one).removeprefix(one.text) for one in self.some()}
-        assert len(endings) == 1
-        assert endings.pop().endswith("\n")
-
-    def test_every_level_has_guidelines_and_no_other_level_has_documents(self) -> None:
-        task = self.task()
-        assert len({task.guidelines(level) for level in range(task.levels)}) == task.levels
-        for level in (-1, task.levels):
-            with pytest.raises(InvalidInput, match="level"):
-                task.document(split=Split.TRAIN, level=level, index=0)
 
     def test_inventions_and_lines_cost_and_truth_never_does(self) -> None:
         task = self.task()
@@ -177,7 +209,7 @@ def questions() -> list[Question]:
 class RaterContract:
     """A known chance to answer `first`, which mirrors when the completions are exchanged and never comes from gold."""
 
-    def rater(self, task: AbstractTask) -> AbstractRater:
+    def rater(self, task: AbstractKnownTask) -> AbstractRater:
         """A new instance on this task; every call gives an equal one."""
         raise NotImplementedError
 

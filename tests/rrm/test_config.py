@@ -83,7 +83,7 @@ def test_flags_lie_on_top_and_keep_their_type(tmp_path: Path) -> None:
         ("run.learning_rat=1", "did you mean agent.learning_rate?"),
         ("agents.steps=1", "did you mean [agent]?"),
         ("agent.zzzzzz=1", "[agent] has objective, regularizer"),
-        ("zzzzzz.steps=1", "the sections are run, sampling"),
+        ("zzzzzz.steps=1", "the sections are run, model"),
     ],
 )
 def test_an_unknown_key_names_the_nearest_known_one(override: str, named: str) -> None:

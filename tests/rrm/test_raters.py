@@ -4,11 +4,13 @@ import inspect
 
 import pytest
 
-import rrm.judging.raters as module
+from reward_models.errors import InvalidInput
+from rrm.judging import raters, taste
 from rrm.judging.raters import AbstractRater, AssistantAlone, Question, SimulatedReader
 from rrm.judging.reader import TEMPERATURE, read
+from rrm.judging.taste import TasteRater, liked_words
 from rrm.tasks.document import Document
-from rrm.tasks.task import AbstractTask
+from rrm.tasks.task import AbstractKnownTask
 from tests.rrm.contracts import NoGold, RaterContract
 
 TASK = NoGold(seed=0)
@@ -20,23 +22,28 @@ SHIFT = Document(
 
 
 class TestSimulatedReaderIsARater(RaterContract):
-    def rater(self, task: AbstractTask) -> AbstractRater:
+    def rater(self, task: AbstractKnownTask) -> AbstractRater:
         return SimulatedReader(task)
 
 
 class TestAReaderInAHurryIsARater(RaterContract):
-    def rater(self, task: AbstractTask) -> AbstractRater:
+    def rater(self, task: AbstractKnownTask) -> AbstractRater:
         return SimulatedReader(task, budget=30)
 
 
 class TestAssistantAloneIsARater(RaterContract):
-    def rater(self, task: AbstractTask) -> AbstractRater:
+    def rater(self, task: AbstractKnownTask) -> AbstractRater:
         return AssistantAlone(task)
+
+
+class TestTasteIsARater(RaterContract):
+    def rater(self, task: AbstractKnownTask) -> AbstractRater:
+        return TasteRater(("fire", "nothing"))
 
 
 def test_every_rater_is_held_to_the_contract() -> None:
     written = {
-        one for _, one in inspect.getmembers(module, inspect.isclass)
+        one for module in (raters, taste) for _, one in inspect.getmembers(module, inspect.isclass)
         if issubclass(one, AbstractRater) and not inspect.isabstract(one)
     }  # fmt: skip
     held = {type(contract().rater(TASK)) for contract in RaterContract.__subclasses__()}
@@ -78,3 +85,13 @@ def test_the_reader_takes_the_budget_of_its_task_unless_it_has_one() -> None:
 )
 def test_the_assistant_by_itself(first: str, second: str, aids: tuple[str, ...] | None, probability: float) -> None:
     assert AssistantAlone(TASK).probability(Question(SHIFT, first, second, aids=aids)) == probability
+
+
+def test_taste_counts_whole_words_once_each_and_answers_by_the_lead() -> None:
+    assert liked_words("A Fire; the fire, wildfire. Nothing!", ("fire", "nothing", "jam")) == 2
+    rater = TasteRater(("fire", "jam"))
+    # One word more is 1.5 logits: 1 / (1 + e^-1.5) = 0.8176.
+    assert rater.probability(Question(SHIFT, "fire", "calm")) == pytest.approx(0.8176, abs=1e-4)
+    assert rater.probability(Question(SHIFT, "fire jam", "calm")) == pytest.approx(0.9526, abs=1e-4)
+    with pytest.raises(InvalidInput, match="at least one word"):
+        TasteRater(())

@@ -68,7 +68,8 @@ def test_the_names_that_programs_read(copied: Path) -> None:
     assert found["seconds"] > 0
     for place, (level, promotion) in enumerate(zip(found["levels"], found["promotions"], strict=True)):
         assert level["level"] == place
-        assert set(level) == {"level", "rater", "policy", "reward_model"}
+        assert set(level) == {"level", "rater", "policy", "reward_model", "kl"}
+        assert level["kl"] == level["policy"]["agent"]["kl"]
         assert set(level["rater"]) == {"alone", "assistant", "assisted"}
         assert all(one is None or set(one) == {"accuracy", "n"} for one in level["rater"].values())
         assert set(level["policy"]) == {"base", "agent"}

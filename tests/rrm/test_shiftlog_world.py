@@ -19,8 +19,8 @@ from rrm.tasks.shiftlog.world import (
     most_severe,
     write_document,
 )
-from rrm.tasks.task import AbstractTask, Split
-from tests.rrm.contracts import TaskContract
+from rrm.tasks.task import AbstractKnownTask, Split
+from tests.rrm.contracts import KnownTaskContract
 
 # The base model that ships was trained on exactly this language. If this text changes, it has to be built anew.
 WRITTEN = """\
@@ -46,8 +46,8 @@ def written_logs(level: int, count: int) -> list[tuple[Entry, ...]]:
     return [write_document(generator=generator, height=level, id="seen")[1] for generator in generators]
 
 
-class TestShiftlogIsATask(TaskContract):
-    def task(self) -> AbstractTask:
+class TestShiftlogIsATask(KnownTaskContract):
+    def task(self) -> AbstractKnownTask:
         return Shiftlog(seed=5)
 
 

@@ -61,13 +61,24 @@ def sample(
     folder: RunFolder,
     level: AtLevel = None,
     round_: AtRound = None,
+    completions: Annotated[
+        str | None,
+        typer.Option(
+            help="First put these beside what agents write: a data set with the columns completion, document and by.",
+            show_default=False,
+        ),
+    ] = None,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
     """Begin a round: sample completions of fresh documents and select the comparisons to judge.
 
-    Steps that are done already are not done again.
+    Steps that are done already are not done again. With `--completions`, what people or other models wrote comes into
+    the same comparisons: `document` names a document by its id, its title or its whole text. Such completions can be
+    given for any level whose comparisons are not chosen yet.
     """
+    if completions is not None:
+        _give(folder, completions, round_=round_ or 0)
     _work(folder, level=level, round_=round_, until="select", settings=settings, as_json=as_json)
 
 
@@ -125,12 +136,17 @@ def _work(
     settings: list[str] | None,
     as_json: bool,
 ) -> None:
+    from rrm.joint import took_part
     from rrm.opening import open_workbench
+    from rrm.orders import leading
     from rrm.rounds import next_round, play_round
 
     if level is None and round_ is not None:
         raise typer.BadParameter("--round says which round at a level, so it needs --level.")
+    if took_part(folder, overrides=settings or []):
+        return
     with (
+        leading(),
         RichProgress() as progress,
         open_workbench(folder, overrides=settings or [], progress=progress) as bench,
     ):
@@ -140,11 +156,25 @@ def _work(
     _show(folder, results, over=over, as_json=as_json)
 
 
+def _give(folder: Path, source: str, *, round_: int) -> None:
+    from rrm.given_completions import give_completions
+    from rrm.run_folder import open_run_folder
+
+    with open_run_folder(folder) as opened:
+        found = give_completions(opened.run, opened.task, source, round=round_)
+    typer.echo(found.text(), err=True)
+
+
 def _work_everywhere(folder: Path, *, settings: list[str] | None, as_json: bool) -> None:
+    from rrm.joint import took_part
     from rrm.opening import open_workbench
+    from rrm.orders import leading
     from rrm.rounds import climb, next_round
 
+    if took_part(folder, overrides=settings or []):
+        return
     with (
+        leading(),
         RichProgress() as progress,
         open_workbench(folder, overrides=settings or [], progress=progress) as bench,
     ):

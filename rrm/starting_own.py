@@ -1,0 +1,172 @@
+"""The beginning of a run on your own model and text: everything is read once, so that what is wrong shows now."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from reward_models.errors import InvalidInput
+from reward_models.preference_data import PreferenceData, read_preferences
+from rrm.config import FILE_NAME, Configuration
+from rrm.config_file import default_config, toml_value
+from rrm.imported_rows import RowRejected, imported_row
+from rrm.importing import ImportReport, import_rows, split_of_group
+from rrm.opening import base_policy
+from rrm.preparing import Prepared, keep_texts, prepare_texts, reader
+from rrm.progress import AbstractProgress
+from rrm.run_folder import open_run_folder
+from rrm.starting import start_run
+from rrm.store import utc_now
+from rrm.tasks.document import Document
+from rrm.tasks.task import Split
+from rrm.texts.prompts import TOO_LONG, prompt_document
+from rrm.texts.text_report import TextTally
+
+LARGE = 50_000_000
+"""Parameters from which on adapters are trained instead of all weights."""
+
+DEFAULTS = (
+    "judging.rater=people",
+    "judging.judgements_per_round=200",
+    "judging.validation_judgements=40",
+    "judging.promotion_judgements=40",
+    "sampling.train_documents=200",
+    "sampling.validation_documents=40",
+    "sampling.test_documents=40",
+    "sampling.max_new_tokens=64",
+)
+"""What people can do in an afternoon, where the embedded task has simulated readers who never tire."""
+LARGE_DEFAULTS = ("agent.weights=lora", "agent.learning_rate=1e-4")
+"""For a model that is too large to be trained whole beside its own gradients."""
+
+
+@dataclass(frozen=True)
+class OwnMaterial:
+    """What a run of one's own begins with; exactly one of the last three."""
+
+    model: str
+    """A local folder or the name of a model on the hub."""
+    documents: str | None = None
+    prompts: str | None = None
+    preferences: str | None = None
+    column: str | None = None
+    guidelines: Path | None = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("documents", "prompts", "preferences") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise InvalidInput(
+                f"A run works on documents, prompts or preferences; {' and '.join(given) or 'none of them'} came, give "
+                "one of them beside the model."
+            )
+
+    @property
+    def source(self) -> str:
+        """What is read; a path of this machine in full, so that the run does not depend on where it is opened."""
+        found = self.documents or self.prompts or self.preferences
+        assert found is not None  # checked when it was made
+        return _in_full(found)
+
+    def settings(self) -> list[str]:
+        """What it says, as settings."""
+        values = {
+            "run.task": "documents" if self.documents is not None else "prompts",
+            "text.source": self.source,
+            "text.column": self.column or "",
+            "model.base": _in_full(self.model),
+        }
+        return [f"{name}={toml_value(value)}" for name, value in values.items()]
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run that has begun."""
+
+    config: Configuration
+    parameters: int
+    """Of the base model."""
+    prepared: Prepared
+    imported: ImportReport | None
+    """Where it began with preferences."""
+
+
+def start_own_run(
+    folder: Path, material: OwnMaterial, overrides: Sequence[str] = (), *, progress: AbstractProgress
+) -> Started:
+    """Make a run of your own: load the model once, read and cut the text, import preferences if these are the text.
+
+    Settings that are not given are chosen by the size of the model. Whatever is refused leaves nothing behind. Raises
+    ConfigurationError, ArtifactError and InvalidInput, each naming what is wrong.
+    """
+    wanted = [*DEFAULTS, *material.settings()]
+    if material.documents is None:
+        wanted.append("run.levels=1")
+    # Once with small settings, to see the model before anything is written.
+    policy = base_policy(_in_full(material.model), default_config([*wanted, *overrides]))
+    parameters = sum(part.numel() for part in policy.model.parameters())
+    wanted = [*wanted, *(LARGE_DEFAULTS if parameters >= LARGE else ()), *overrides]
+    with _nothing_left_behind(folder):
+        config = start_run(folder, wanted, guidelines=material.guidelines)
+        if material.preferences is None:
+            return Started(config, parameters, prepare_texts(folder, config), imported=None)
+        found = read_preferences(
+            material.source,
+            generator=torch.Generator().manual_seed(config.run.seed),
+        )
+        prepared = _keep_prompts(folder, config, found)
+        with open_run_folder(folder) as opened:
+            imported = import_rows(opened.run, opened.task, found, now=utc_now(), progress=progress)
+        return Started(config, parameters, prepared, imported)
+
+
+def _keep_prompts(folder: Path, config: Configuration, found: PreferenceData) -> Prepared:
+    """The prompts of preference data as those that agents are trained on, divided as their judgements will be."""
+    reads, tally = reader(config), TextTally()
+    trees: dict[Split, list[Document]] = {split: [] for split in Split}
+    seen: set[str] = set()
+    for row in found.dataset:
+        try:
+            given = imported_row(row)
+        except RowRejected:
+            continue  # the import counts it, and says why
+        if given.prompt in seen:
+            continue
+        seen.add(given.prompt)
+        document = prompt_document(given.prompt)
+        if not given.prompt.strip():
+            tally.reject(document.id, "empty", "is empty, so that nothing can be asked of an agent")
+        elif not reads.fits(given.prompt):
+            tally.reject(document.id, TOO_LONG, "is longer than what the model reads beside its answer")
+        else:
+            tally.accept(len(given.prompt.split()))
+            trees[split_of_group(given.group, seed=config.run.seed)].append(document)
+    return keep_texts(folder, config, trees, tally.report(config.text.source))
+
+
+@contextmanager
+def _nothing_left_behind(folder: Path) -> Iterator[None]:
+    """Take back what was written where the rest fails, unless there was a run before."""
+    there = (folder / FILE_NAME).exists()
+    known = set(folder.iterdir()) if folder.is_dir() else None
+    try:
+        yield
+    except BaseException:
+        if not there:
+            _take_back(folder, known)
+        raise
+
+
+def _take_back(folder: Path, known: set[Path] | None) -> None:
+    if known is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for path in set(folder.iterdir()) - known:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _in_full(source: str) -> str:
+    """A path that is there in full; the name of something on the hub as it is."""
+    return str(Path(source).resolve()) if Path(source).exists() else source

@@ -1,0 +1,69 @@
+"""Completions that people wrote beside those of agents: found by what they are about, and compared with the rest."""
+
+from pathlib import Path
+
+import pytest
+
+from reward_models.errors import ArtifactError
+from rrm.errors import RunError
+from rrm.given_completions import give_completions
+from rrm.opening import open_workbench
+from rrm.rounds import play_round
+from rrm.run_folder import open_run_folder
+from rrm.starting_own import OwnMaterial
+from rrm.store import comparisons, completions
+from rrm.tasks.task import Split
+from tests.rrm.own_runs import MODEL, preference_lines, start, stories_file
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own")
+    material = OwnMaterial(model=str(MODEL), documents=str(stories_file(folder / "stories.jsonl", sentences=12)))
+    start(folder / "run", material, "run.levels=1", "judging.rater=people", "judging.taste=[]")
+    return folder / "run"
+
+
+def test_they_are_found_by_id_title_or_text_and_the_rest_is_counted(begun: Path, tmp_path: Path) -> None:
+    with open_run_folder(begun) as opened:
+        one = opened.task.document(split=Split.TRAIN, level=0, index=0)
+        rows: list[dict[str, object]] = [
+            {"id": one.id, "completion": "By id.", "by": "Ann"},
+            {"title": one.title, "completion": "By title."},
+            {"document": one.text, "completion": "By text.", "by": "Ann"},
+            {"document": one.text, "completion": "By text.", "by": "Ann"},
+            {"document": "another text", "completion": "About nothing here."},
+            {"document": one.text, "completion": "  "},
+            {"completion": "About nothing."},
+        ]
+        report = give_completions(opened.run, opened.task, preference_lines(rows, tmp_path / "given.jsonl"))
+        stored = [(each.agent_id, each.text) for each in completions(opened.run, level=0, round=0)]
+    assert (report.given, report.stored, sum(count for _, count in report.rejected)) == (7, 4, 3)
+    assert report.levels == ((0, 4),)
+    assert sorted(stored) == [("given", "By title."), ("given-Ann", "By id."), ("given-Ann", "By text.")]
+    assert "no document of this run" in report.text() and "none of the columns" in report.text()
+
+
+def test_they_are_compared_with_what_agents_write_until_the_comparisons_are_chosen(begun: Path, tmp_path: Path) -> None:
+    with open_workbench(begun) as bench:
+        documents = bench.documents(split=Split.TRAIN, level=0, count=6)
+        rows: list[dict[str, object]] = [{"id": each.id, "completion": f"Written of {each.id}."} for each in documents]
+        given = preference_lines(rows, tmp_path / "given.jsonl")
+        give_completions(bench.run, bench.task, given)
+        play_round(bench, level=0, round=0, until="select")
+        writers = {each.id: each.agent_id for each in completions(bench.run, level=0)}
+        pairs = [
+            {writers[each.first_completion_id], writers[each.second_completion_id]}
+            for each in comparisons(bench.run, level=0)
+        ]
+        assert {"given", "base"} in pairs
+        with pytest.raises(RunError, match="chosen already"):
+            give_completions(bench.run, bench.task, given)
+
+
+def test_a_file_without_completions_says_what_it_has(begun: Path, finished: Path, tmp_path: Path) -> None:
+    path = preference_lines([{"answer": "x"}], tmp_path / "given.jsonl")
+    with open_run_folder(begun) as opened, pytest.raises(ArtifactError, match="columns answer; expected completion"):
+        give_completions(opened.run, opened.task, path)
+    with open_run_folder(finished) as opened, pytest.raises(RunError, match="this run is on the task shiftlog"):
+        give_completions(opened.run, opened.task, path)

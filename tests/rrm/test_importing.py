@@ -1,0 +1,195 @@
+"""Judgements from elsewhere in a run: what is kept, how raters stay apart, and that nothing comes twice or is lost."""
+
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rrm.imported_rows import RowRejected, as_completion, as_prompt, imported_row, person_of
+from rrm.importing import HELD_OUT, ImportReport, import_preferences, split_of_group
+from rrm.judging.final import final_answers
+from rrm.progress import SilentProgress
+from rrm.store import Choice, Purpose, Run, comparisons, completion, documents, live_judgements, raters, verify
+from rrm.store.waiting import missing_answers
+from rrm.tasks.own_text import OwnText
+from rrm.tasks.task import Split
+from rrm.texts.prompts import prompt_document
+from tests.rrm.own_runs import preference_lines
+from tests.rrm.store_samples import NOON
+
+NO_TASK = OwnText({}, name="prompts", levels=1)
+ROW: Mapping[str, object] = {
+    "prompt": "Why?", "first": "Because.", "second": "No.", "label": 1.0, "weight": 1.0, "rater": "ann", "group": None,
+}  # fmt: skip
+
+
+def new_run(folder: Path) -> Run:
+    return Run.create(folder, seed=0, configuration={}, now=NOON)
+
+
+def bring(run: Run, path: Path, *, task: OwnText = NO_TASK, level: int = 0) -> ImportReport:
+    return import_preferences(run, task, path, now=NOON, progress=SilentProgress(), level=level)
+
+
+def all_final(run: Run) -> list[tuple[str, str, str]]:
+    """(rater, comparison, choice) of every answer that counts."""
+    return sorted(
+        (one.rater_id, one.comparison_id, one.choice.value)
+        for purpose in (Purpose.TRAIN, Purpose.VALIDATION)
+        for one in final_answers(run, level=0, round=0, purpose=purpose)
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return new_run(tmp_path / "run")
+
+
+def test_several_raters_of_one_pair_stay_apart_and_sides_are_no_answer(run: Run, tmp_path: Path) -> None:
+    """Ann and Ben prefer the long answer, given as chosen by one and as second by the other; Cal finds them alike."""
+    rows = [
+        {"prompt": "Why?", "chosen": "Because of that.", "rejected": "No.", "rater": "ann"},
+        {"prompt": "Why?", "first": "No.", "second": "Because of that.", "label": 0, "rater": "ben"},
+        {"prompt": "Why?", "first": "No.", "second": "Because of that.", "label": 0.5, "rater": "cal"},
+    ]
+    report = bring(run, preference_lines(rows, tmp_path / "rows.jsonl"))
+    (asked,) = comparisons(run)
+    texts = {asked.first_completion_id: Choice.FIRST, asked.second_completion_id: Choice.SECOND}
+    better = next(choice for name, choice in texts.items() if _text(run, name) == "Because of that.")
+    assert {one.rater_id: one.choice for one in live_judgements(run)} == {
+        "imported-ann": better, "imported-ben": better, "imported-cal": Choice.TIE,
+    }  # fmt: skip
+    assert (report.judgements, report.comparisons, report.prompts, report.raters) == (3, 1, 1, 3)
+    assert missing_answers(run, level=0, round=0, purposes=list(Purpose)) == 0
+    assert verify(run.folder) == []
+
+
+def test_whatever_is_imported_again_is_there_once(run: Run, tmp_path: Path) -> None:
+    rows = [{"prompt": f"{n}?", "chosen": f"yes {n}", "rejected": "no", "rater": f"r{n % 3}"} for n in range(30)]
+    path = preference_lines(rows, tmp_path / "rows.jsonl")
+    first = bring(run, path)
+    before = all_final(run)
+    again = bring(run, path)
+    assert (first.judgements, first.known, again.judgements, again.known) == (30, 0, 0, 30)
+    assert all_final(run) == before
+    assert first.train + first.validation == 30
+
+
+def test_an_import_that_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    rows = [{"prompt": f"{n}?", "chosen": f"yes {n}", "rejected": "no", "rater": "ann"} for n in range(40)]
+    whole, parted = new_run(tmp_path / "whole"), new_run(tmp_path / "parted")
+    bring(whole, preference_lines(rows, tmp_path / "rows.jsonl"))
+    bring(parted, preference_lines(rows[:17], tmp_path / "half.jsonl"))
+    assert bring(parted, tmp_path / "rows.jsonl").known == 17
+    assert all_final(parted) == all_final(whole)
+
+
+def test_votes_without_names_are_different_people_and_a_second_vote_of_one_is_a_repeat(
+    run: Run, tmp_path: Path
+) -> None:
+    pair = {"prompt": "Why?", "chosen": "a", "rejected": "b"}
+    report = bring(
+        run, preference_lines([pair, pair, pair | {"rater": "ann"}, pair | {"rater": "ann"}], tmp_path / "r.jsonl")
+    )
+    assert {one.id for one in raters(run)} == {"imported-unnamed 1", "imported-unnamed 2", "imported-ann"}
+    assert report.judgements == 4
+    assert len(all_final(run)) == 3, "a repeat measures its rater, and is never learned from"
+
+
+def test_a_row_that_stands_for_several_votes_is_several(run: Run, tmp_path: Path) -> None:
+    rows = [{"prompt": "Why?", "chosen": "a", "rejected": "b", "weight": 3}]
+    assert bring(run, preference_lines(rows, tmp_path / "r.jsonl")).judgements == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"label": 0.7}, "label is 0.7"),
+        ({"weight": 1.5}, "counts 1.5 times"),
+        ({"weight": 0.0}, "counts 0 times"),
+        ({"second": "Because."}, "same text"),
+        ({"prompt": "half \ud800"}, "surrogate"),
+    ],
+)
+def test_what_is_no_answer_of_a_rater_says_why(changed: dict[str, object], said: str) -> None:
+    with pytest.raises(RowRejected, match=said):
+        imported_row({**ROW, **changed})
+
+
+def test_rows_that_are_left_out_are_counted_by_why(run: Run, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "Why?", "first": "a", "second": "b", "label": label, "rater": f"r{n}"}
+        for n, label in enumerate([1, 0.25, 0.25, 0])
+    ]
+    report = bring(run, preference_lines([*rows, {"chosen": 3}], tmp_path / "r.jsonl"))
+    assert report.read.given == 5
+    assert report.read.rejected == 1
+    assert report.refused == (
+        ("its label is 0.25, and an answer says that one is better (1 or 0) or both alike (0.5)", 2),
+    )
+    assert report.judgements == 2
+    assert report.read.given == report.judgements + report.read.rejected + sum(count for _, count in report.refused)
+
+
+def test_conversations_become_text() -> None:
+    asked = [{"role": "user", "content": "Why?"}]
+    assert as_prompt(asked) == "Why?"
+    assert as_completion([{"role": "assistant", "content": "So."}]) == "So."
+    longer = [{"role": "system", "content": "Be kind."}, *asked, {"role": "assistant", "content": "So."}, *asked]
+    assert as_prompt(longer) == "\n\nSystem: Be kind.\n\nHuman: Why?\n\nAssistant: So.\n\nHuman: Why?\n\nAssistant:"
+    with pytest.raises(RowRejected, match="holds a int"):
+        as_prompt(3)
+
+
+def test_judgements_of_a_prompt_of_the_task_go_where_the_task_has_it(tmp_path: Path) -> None:
+    prompts = {split: prompt_document(f"Prompt for {split.value}") for split in Split}
+    task = OwnText({split: [document] for split, document in prompts.items()}, name="prompts", levels=1)
+    rows = [{"prompt": one.text, "chosen": "a", "rejected": "b"} for one in prompts.values()]
+    run = new_run(tmp_path / "run")
+    bring(run, preference_lines(rows, tmp_path / "r.jsonl"), task=task)
+    purposes = {asked.document_id: asked.purpose for asked in comparisons(run)}
+    assert purposes[prompts[Split.TRAIN].id] is Purpose.TRAIN
+    assert purposes[prompts[Split.VALIDATION].id] is Purpose.VALIDATION
+    # What reports are about is fitted to nothing: a prompt of the tests comes in as one that the task does not know.
+    assert prompts[Split.TEST].id not in purposes
+    assert {one.task for one in documents(run)} == {"prompts", "imported"}
+
+
+@settings(max_examples=50)
+@given(st.text(), st.integers(0, 2**32))
+def test_a_group_is_never_divided(group: str, seed: int) -> None:
+    assert split_of_group(group, seed=seed) is split_of_group(group, seed=seed)
+    assert split_of_group(group, seed=seed) is not Split.TEST
+
+
+def test_about_a_fifth_of_the_groups_is_held_out() -> None:
+    """Binomial with 2,000 draws: the standard deviation is 0.009, so that 0.04 are more than four of them."""
+    held = sum(split_of_group(f"group {n}", seed=0) is Split.VALIDATION for n in range(2000)) / 2000
+    assert held == pytest.approx(HELD_OUT, abs=0.04)
+
+
+def test_raters_of_elsewhere_cannot_be_taken_for_those_of_the_run() -> None:
+    assert person_of("ann", 0).id == "imported-ann"
+    assert person_of(None, 2).id == "imported-unnamed 3"
+
+
+def test_the_human_votes_of_the_shared_data_are_all_kept(shared_data: Path, tmp_path: Path) -> None:
+    """300 pairs, three votes each; ties among them. Counted apart from our reader, by hand."""
+    path = shared_data / "preferences" / "squality-humaneval.jsonl.gz"
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        votes = [(row["id"], vote["by"], vote["pref"]) for row in map(json.loads, file) for vote in row["votes"]]
+    run = new_run(tmp_path / "run")
+    report = bring(run, path)
+    assert report.read.given == report.read.read + report.read.rejected
+    assert report.judgements + sum(count for _, count in report.refused) == report.read.read == len(votes)
+    ties = sum(pref == "tie" for _, _, pref in votes)
+    assert sum(one.choice is Choice.TIE for one in live_judgements(run, repeats=True)) == ties
+    assert {one.name for one in raters(run)} == {f"{by} (imported)" for _, by, _ in votes}
+
+
+def _text(run: Run, completion_id: str) -> str:
+    return completion(run, completion_id).text

@@ -1,0 +1,90 @@
+"""What a policy reads of a document that does not fit: what was written of its parts, once, by who stands below."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reward_models.errors import InvalidInput
+from rrm.opening import open_workbench
+from rrm.prompting import prompts_of, prompts_of_stored, reads_parts, written_of_parts
+from rrm.starting_own import OwnMaterial
+from rrm.steps.assisting import aids_of
+from rrm.store import StoredDocument, documents
+from rrm.store.part_briefs import part_briefs, put_part_briefs
+from rrm.tasks.task import Split
+from rrm.workbench import Workbench
+from tests.rrm.own_runs import MODEL, start, stories_file
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
+    """A run on five stories of three levels: sections fit the model of 1,024 tokens, stories do not."""
+    folder = tmp_path_factory.mktemp("own")
+    source = stories_file(folder / "stories.jsonl", sentences=120)
+    start(folder / "run", OwnMaterial(model=str(MODEL), documents=str(source)), "text.leaf_tokens=300")
+    with open_workbench(folder / "run") as opened:
+        yield opened
+
+
+def test_a_document_that_fits_is_read_whole_and_its_parts_are_not_asked_for(bench: Workbench) -> None:
+    leaf = bench.document(Split.TRAIN, 0, 0)
+    assert prompts_of(bench, [leaf]) == [bench.task.prompt(leaf)]
+    assert not reads_parts(bench, leaf)
+    assert part_briefs(bench.run, leaf.id, "base") == ()
+
+
+def test_a_document_that_does_not_fit_is_read_by_what_was_written_of_its_parts(bench: Workbench) -> None:
+    story = bench.document(Split.TRAIN, 2, 0)
+    assert reads_parts(bench, story)
+    (prompt,) = prompts_of(bench, [story])
+    written = part_briefs(bench.run, story.id, "base")
+    assert len(written) == len(story.parts)
+    assert prompt == bench.task.prompt_of_parts(story, written)
+    assert len(bench.base.encode_prompt(prompt)) < 1024 < len(bench.base.encode_prompt(bench.task.prompt(story)))
+    # Sections that do not fit were written of part by part in their turn.
+    assert all(bool(part_briefs(bench.run, part.id, "base")) == reads_parts(bench, part) for part in story.parts)
+
+
+def test_what_was_written_is_kept_and_depends_on_the_document_alone(bench: Workbench) -> None:
+    first, second = (bench.document(Split.TRAIN, 2, place) for place in (1, 2))
+    together = prompts_of(bench, [first, second])
+    assert prompts_of(bench, [second]) == together[1:]
+    counted = bench.run.database.conn.total_changes
+    assert prompts_of(bench, [first]) == together[:1]
+    assert bench.run.database.conn.total_changes == counted
+
+
+def test_the_rater_is_shown_what_the_agent_read(bench: Workbench) -> None:
+    story = bench.document(Split.VALIDATION, 2, 0)
+    assert aids_of(bench, [story], assistant="base", names=("any",)) == [written_of_parts(bench, story)]
+
+
+def test_a_document_that_was_brought_along_is_its_own_prompt(bench: Workbench) -> None:
+    brought = StoredDocument("imported-1", "imported", 0, "train", 0, "Title", "What is this?")
+    own = bench.document(Split.TRAIN, 0, 1)
+    stored = StoredDocument(own.id, bench.task.name, 0, "train", 1, own.title, own.text)
+    assert prompts_of_stored(bench, [brought, stored]) == ["What is this?", bench.task.prompt(own)]
+
+
+def test_what_was_written_never_changes(bench: Workbench) -> None:
+    put_part_briefs(bench.run, "some-document", "base", ["one", "two"])
+    put_part_briefs(bench.run, "some-document", "base", ["one", "two"])
+    assert part_briefs(bench.run, "some-document", "base") == ("one", "two")
+    assert documents(bench.run, level=7) == []
+
+
+def test_briefs_that_do_not_fit_either_are_refused_with_the_way_out(bench: Workbench) -> None:
+    story = bench.document(Split.TEST, 2, 0)
+    put_part_briefs(bench.run, story.id, "base", ["word " * 900] * len(story.parts))
+    with pytest.raises(
+        InvalidInput, match=r"does not fit the 1024 tokens of the model; lower sampling\.max_new_tokens"
+    ):
+        prompts_of(bench, [story])
+
+
+def test_the_texts_of_a_run_are_read_once(bench: Workbench, tmp_path: Path) -> None:
+    """The source may go: what the run works on lies in its folder."""
+    (bench.run.folder.parent / "stories.jsonl").rename(tmp_path / "gone.jsonl")
+    with open_workbench(bench.run.folder, exclusive=False) as again:
+        assert again.document(Split.TRAIN, 2, 0) == bench.document(Split.TRAIN, 2, 0)

@@ -1,0 +1,120 @@
+"""Runs of one's own begin: what is chosen by itself, what is refused, and that refusals leave nothing behind."""
+
+from pathlib import Path
+
+import pytest
+
+from reward_models.errors import ArtifactError, InvalidInput, RrmError
+from rrm import starting_own
+from rrm.config_file import read_config
+from rrm.errors import ConfigurationError
+from rrm.progress import SilentProgress
+from rrm.run_folder import open_run_folder
+from rrm.starting_own import OwnMaterial, start_own_run
+from rrm.store import documents, live_judgements
+from rrm.tasks.own_text import OwnText
+from rrm.tasks.task import Split
+from tests.rrm.own_runs import MODEL, SMALL, preference_lines, start, stories_file
+
+
+def test_documents_make_a_run_whose_texts_and_guidelines_lie_in_it(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.md"
+    rules.write_text("# Prefer what is *short*.", encoding="utf-8")
+    source = stories_file(tmp_path / "stories.jsonl", sentences=24)
+    material = OwnMaterial(model=str(MODEL), documents=str(source), guidelines=rules)
+    started = start(tmp_path / "run", material, "run.levels=2", "text.leaf_tokens=200")
+    assert started.prepared.report.read == 5
+    # 666 tokens a story are two trees of up to four parts each.
+    assert sum(sizes[1] for sizes in started.prepared.sizes.values()) == 10
+    assert started.config.agent.weights == "full"
+    source.unlink()
+    rules.unlink()
+    with open_run_folder(tmp_path / "run") as opened:
+        assert opened.task.guidelines(0) == "# Prefer what is *short*."
+        assert opened.task.document(split=Split.TRAIN, level=1, index=0).text
+        assert opened.config == read_config(tmp_path / "run" / "run.toml") == started.config
+
+
+def test_prompts_that_the_model_cannot_read_are_counted_and_left_out(tmp_path: Path) -> None:
+    lines = ["Say hello.", "Say hello.", "", "word " * 2000, *(f"Count to {n}." for n in range(9))]
+    (tmp_path / "prompts.txt").write_text("\n".join(lines), encoding="utf-8")
+    started = start(tmp_path / "run", OwnMaterial(model=str(MODEL), prompts=str(tmp_path / "prompts.txt")))
+    report = started.prepared.report
+    # An empty line of a text file is no prompt, so that twelve were given.
+    assert (report.given, report.read, report.rejected) == (12, 10, 2)
+    assert dict(report.rejected_by_kind) == {"longer than the model reads": 1, "said before": 1}
+    assert started.config.run.levels == 1
+
+
+def test_preferences_bring_their_prompts_and_their_answers(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Ask {n}?", "chosen": "yes", "rejected": f"no {n}", "rater": "ann"} for n in range(30)]
+    source = preference_lines([*rows, {"prompt": " ", "chosen": "a", "rejected": "b"}], tmp_path / "rows.jsonl")
+    started = start(tmp_path / "run", OwnMaterial(model=str(MODEL), preferences=str(source)))
+    assert started.imported is not None
+    with open_run_folder(tmp_path / "run") as opened:
+        assert len(live_judgements(opened.run)) == started.imported.judgements == 31
+        task = opened.task
+        assert isinstance(task, OwnText)
+        # The prompts that agents are trained on are those whose judgements are learned from.
+        train = {
+            task.document(split=Split.TRAIN, level=0, index=n).id for n in range(task.size(split=Split.TRAIN, level=0))
+        }
+        assert {one.id for one in documents(opened.run, split="train") if one.task == "prompts"} == train
+    assert started.prepared.report.read == 30
+
+
+def test_a_large_model_is_trained_by_adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting_own, "LARGE", 1000)
+    (tmp_path / "prompts.txt").write_text("\n".join(f"Say {n}." for n in range(9)), encoding="utf-8")
+    material = OwnMaterial(model=str(MODEL), prompts=str(tmp_path / "prompts.txt"))
+    started = start(tmp_path / "adapters", material)
+    assert (started.config.agent.weights, started.config.agent.learning_rate) == ("lora", 1e-4)
+    assert start(tmp_path / "whole", material, "agent.weights=full").config.agent.weights == "full"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind", "said"),
+    [
+        ("none.txt", None, ArtifactError, "none.txt"),
+        ("empty.txt", "", ArtifactError, "no prompt|no row|no text"),
+        ("binary.txt", b"\x00\xff\xfe\x81", ArtifactError, "binary.txt"),
+        ("two.txt", "one\n", ConfigurationError, "too little text for 1 levels"),
+    ],
+)
+def test_what_cannot_be_read_is_named_and_nothing_is_left(
+    tmp_path: Path, name: str, content: str | bytes | None, kind: type[RrmError], said: str
+) -> None:
+    source = tmp_path / name
+    if content is not None:
+        source.write_bytes(content.encode() if isinstance(content, str) else content)
+    material = OwnMaterial(model=str(MODEL), prompts=str(source))
+    with pytest.raises(kind, match=said):
+        start_own_run(tmp_path / "run", material, SMALL, progress=SilentProgress())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_was_there_keeps_what_it_had(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigurationError):
+        start(tmp_path / "run", OwnMaterial(model=str(MODEL), prompts=str(_one_line(tmp_path))))
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+
+
+def test_a_model_that_is_none_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="stories"):
+        start(tmp_path / "run", OwnMaterial(model=str(tmp_path / "stories"), prompts=str(_one_line(tmp_path))))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_about_one_kind_of_text() -> None:
+    with pytest.raises(InvalidInput, match="documents and prompts came"):
+        OwnMaterial(model="m", documents="a", prompts="b")
+    with pytest.raises(InvalidInput, match="none of them came"):
+        OwnMaterial(model="m")
+
+
+def _one_line(folder: Path) -> Path:
+    path = folder / "one.txt"
+    path.write_text("only this", encoding="utf-8")
+    return path

@@ -1,0 +1,152 @@
+"""A run taken away: what comes out is what went in, and what is private stays."""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from transformers import AutoModelForCausalLM
+
+from reward_models.preference_data import read_preferences
+from rrm.errors import RunError
+from rrm.importing import import_preferences
+from rrm.opening import open_workbench
+from rrm.people.accounts import Role, add_account
+from rrm.people.sign_ins import sign_in
+from rrm.progress import SilentProgress
+from rrm.store import Run, Stage, live_judgements
+from rrm.store.canonical import sha256_text
+from rrm.taking_away.database import PRIVATE, write_database
+from rrm.taking_away.export import export_run
+from rrm.taking_away.preferences import ANSWERS, TIES, preference_rows, write_preferences
+from rrm.tasks.own_text import OwnText
+from tests.rrm.own_runs import preference_lines
+from tests.rrm.store_samples import NOON
+
+NO_TASK = OwnText({}, name="prompts", levels=1)
+PASSWORD = "correct horse battery"
+
+
+def filled(folder: Path, source: Path) -> Run:
+    """A run with nothing but imported answers."""
+    run = Run.create(folder, seed=0, configuration={}, now=NOON)
+    import_preferences(run, NO_TASK, source, now=NOON, progress=SilentProgress())
+    return run
+
+
+def said(rows: Iterable[dict[str, object]]) -> Counter[tuple[object, ...]]:
+    """What rows say, whichever side a text stands on and however a tie is ordered."""
+    found: Counter[tuple[object, ...]] = Counter()
+    for row in rows:
+        if "chosen" in row:
+            texts: tuple[object, ...] = (row["chosen"], row["rejected"], 1)
+        else:
+            texts = (*sorted((str(row["first"]), str(row["second"]))), 0.5)
+        found[(row["prompt"], *texts, row["rater"], row["group"], row["comment"], row["purpose"])] += 1
+    return found
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """Answers of three raters about four prompts in two groups, with ties, comments and a strength."""
+    lines: list[dict[str, object]] = []
+    for n in range(12):
+        one: dict[str, object] = {
+            "prompt": f"Prompt {n % 4}?",
+            "rater": f"rater {n // 4}",
+            "group": f"g{n % 2}",
+            "id": f"row-{n}",
+        }
+        better = {"chosen": f"good {n % 4} <b>&", "rejected": f"bad {n % 4}", "comment": f"because {n}", "strength": 2}
+        alike = {"first": f"good {n % 4} <b>&", "second": f"bad {n % 4}", "label": 0.5}
+        lines.append(one | (alike if n % 5 == 0 else better))
+    return preference_lines(lines, tmp_path / "rows.jsonl")
+
+
+def test_what_comes_out_and_in_again_is_equal(rows: Path, tmp_path: Path) -> None:
+    first = filled(tmp_path / "first", rows)
+    written = write_preferences(first, tmp_path / "out")
+    assert (written.preferences, written.ties) == (9, 3)
+    second = filled(tmp_path / "second", tmp_path / "out")
+    assert said(preference_rows(second)) == said(preference_rows(first))
+    assert sum(said(preference_rows(first)).values()) == 12
+    write_preferences(second, tmp_path / "again")
+    for name in (ANSWERS, TIES):
+        assert sorted(_texts_of(tmp_path / "out" / name)) == sorted(_texts_of(tmp_path / "again" / name))
+
+
+def test_human_judgements_come_out_and_in_again_equal(shared_data: Path, tmp_path: Path) -> None:
+    first = filled(tmp_path / "first", shared_data / "preferences" / "squality-humaneval.jsonl.gz")
+    write_preferences(first, tmp_path / "out")
+    second = filled(tmp_path / "second", tmp_path / "out")
+    assert said(preference_rows(second)) == said(preference_rows(first))
+    assert len(live_judgements(second)) == len(live_judgements(first)) > 800
+
+
+def test_other_tools_read_chosen_and_rejected_and_never_a_tie(rows: Path, tmp_path: Path) -> None:
+    run = filled(tmp_path / "run", rows)
+    write_preferences(run, tmp_path / "out")
+    found = read_preferences(tmp_path / "out" / ANSWERS, generator=torch.Generator().manual_seed(0))
+    assert found.report.rejected == 0
+    assert set(found.dataset["label"]) <= {0.0, 1.0}
+    assert found.report.ties == 0
+
+
+def test_the_database_for_others_opens_anywhere_and_has_no_accounts(tmp_path: Path, rows: Path) -> None:
+    run = filled(tmp_path / "run", rows)
+    person = add_account(run, name="Lena Lead", password=PASSWORD, role=Role.LEAD, now=NOON)
+    token = sign_in(run, person, NOON)
+    write_database(run, tmp_path / "out" / "run.db")
+    data = (tmp_path / "out" / "run.db").read_bytes()
+    with closing(sqlite3.connect(tmp_path / "out" / "run.db")) as database:
+        names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+        answers = database.execute("SELECT count(*) FROM judgements_readable").fetchone()
+        hits = database.execute("SELECT count(*) FROM texts_fts WHERE texts_fts MATCH 'good'").fetchone()
+    with closing(sqlite3.connect(run.folder / "run.db")) as own:
+        secrets = [value for (value,) in own.execute("SELECT password FROM accounts")]
+    assert names.isdisjoint(PRIVATE)
+    assert answers == (12,) and hits == (4,)
+    assert secrets and all(str(secret).encode() not in data for secret in secrets)
+    assert token.encode() not in data and sha256_text(token).encode() not in data
+    described = json.loads((tmp_path / "out" / "metadata.json").read_text())["databases"]["run"]["tables"]
+    assert set(described) <= names
+
+
+def test_a_whole_run_comes_out_with_models_that_others_load(finished: Path, tmp_path: Path) -> None:
+    with open_workbench(finished, exclusive=False) as bench:
+        found = export_run(bench, tmp_path / "out")
+        judged = len(live_judgements(bench.run))
+        shown = len((tmp_path / "out" / "judgements.jsonl").read_text(encoding="utf-8").splitlines())
+        rows = list(preference_rows(bench.run))
+        last = next(one for one in reversed(found.models) if one.folder.startswith("agents"))
+        model = AutoModelForCausalLM.from_pretrained(tmp_path / "out" / last.folder)
+        same = bench.weights(last.id).model.state_dict()
+    assert shown >= judged > len(rows) == found.answers.preferences + found.answers.ties
+    assert {row["stage"] for row in rows} == {Stage.ALONE.value, Stage.AIDED.value}
+    assert all(torch.equal(value, same[name]) for name, value in model.state_dict().items())
+    for one in found.models:
+        card = ModelCard.load(tmp_path / "out" / one.folder / "README.md")
+        assert card.data.to_dict()["base_model"] == "base" and str(finished) not in card.content
+    assert {one.folder.split("/")[0] for one in found.models} == {"agents", "reward-models"}
+    assert not list(tmp_path.glob(".*partial"))
+
+
+def test_an_export_never_writes_over_anything(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with open_workbench(finished, exclusive=False) as bench, pytest.raises(RunError, match="holds something already"):
+        export_run(bench, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def _texts_of(path: Path) -> list[str]:
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.dumps({name: row[name] for name in row.keys() & _SAME}, sort_keys=True) for row in rows]
+
+
+_SAME = {"prompt", "chosen", "rejected", "label", "rater", "group", "id", "comment", "strength", "level", "purpose"}
