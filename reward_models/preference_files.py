@@ -156,7 +156,8 @@ def _rows_of_file(path: Path, name: str, encoding: str | None) -> Iterator[Given
         remedy = "it is cut off or damaged, so copy it again"
         if isinstance(error, UnicodeError | LookupError):
             remedy = "name its encoding as Python does: utf-8, utf-16-le, latin-1, cp1252, ..."
-        raise ArtifactError(f"{path} cannot be read after line {line} ({error}); {remedy}") from error
+        what = " ".join(str(error).split())
+        raise ArtifactError(f"{path} cannot be read after line {line} ({what}); {remedy}") from error
 
 
 def _rows_of_data(data: io.BufferedIOBase, name: str, kind: str | None, encoding: str | None) -> Iterator[GivenRow]:
@@ -247,7 +248,7 @@ def _wrong_byte(text: str) -> str | None:
 def _table_rows(lines: Iterable[str], name: str, *, delimiter: str) -> Iterator[GivenRow]:
     with _long_cells():
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        header = _header(next(reader, []), name)
+        header = _header(_first_line(reader, name), name)
         while True:
             line = reader.line_num + 1
             try:
@@ -263,6 +264,15 @@ def _table_rows(lines: Iterable[str], name: str, *, delimiter: str) -> Iterator[
             flaw = _wrong_byte(delimiter.join(cells)) or flaw
             values = {} if flaw else {column: _cell(cell) for column, cell in zip(header, cells, strict=True)}
             yield GivenRow(name, line, values, flaw)
+
+
+def _first_line(reader: Iterator[list[str]], name: str) -> list[str]:
+    try:
+        return next(reader, [])
+    except csv.Error as error:
+        raise ArtifactError(
+            f"{name}, line 1 is no line of column names ({error}); close its quotation marks, or give the table one"
+        ) from error
 
 
 def _header(header: list[str], name: str) -> list[str]:

@@ -92,7 +92,9 @@ class ReadReport:
             f"{self.read} of {self.given} rows read, {self.rejected} rejected; {self.ties} ties, {self.duplicates} "
             f"duplicates, {self.contradictory_pairs} contradictory pairs, {self.implicit_prompts} implicit prompts"
         ]
-        return "\n".join([*lines, *(f"  {one}" for one in (*self.oddities(), *self.bad_rows))])
+        text = "\n".join([*lines, *(f"  {one}" for one in (*self.oddities(), *self.bad_rows))])
+        # Names of columns can hold what no terminal and no file can: half a surrogate pair.
+        return text.encode(errors="backslashreplace").decode()
 
     def oddities(self) -> tuple[str, ...]:
         """A sentence about each thing that columns which were exchanged or misnamed would look like."""

@@ -45,7 +45,6 @@ class OwnText(AbstractTask):
         """Of these trees; an empty `template` or `guidelines` takes ours."""
         self.name = name
         self.levels = levels
-        self.output = "summary" if name == "documents" else "answer"
         self._template = template or (DOCUMENT_TEMPLATE if name == "documents" else PROMPT_TEMPLATE)
         self._guidelines = guidelines or _GUIDELINES[name]
         self._documents: dict[tuple[Split, int], tuple[Document, ...]] = {

@@ -94,8 +94,6 @@ class AbstractTask(ABC):
     name: str
     levels: int
     """Number of heights; levels count from 0."""
-    output: str = "brief"
-    """What a completion is called where people read of it."""
 
     @abstractmethod
     def guidelines(self, level: int) -> str:

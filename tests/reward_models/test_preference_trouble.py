@@ -183,3 +183,26 @@ def test_a_folder_of_mixed_files_counts_each(tmp_path: Path) -> None:
         ("a.jsonl", 2, 1), ("b.jsonl", 0, 0), ("c.csv", 1, 1), ("d.json.gz", 1, 1), ("e.parquet", 1, 1),
     ]  # fmt: skip
     assert (report.ignored_files, report.duplicates) == (("f.xlsx",), 2)
+
+
+def test_what_fuzzing_found_is_said_in_one_line(tmp_path: Path) -> None:
+    """A header that ends within its quotation marks, a Parquet file whose reader explains itself at length."""
+    with pytest.raises(ArtifactError, match="line 1 is no line of column names") as raised:
+        read(written(tmp_path, b'prompt,"chosen\n', name="open.csv"))
+    assert "\n" not in str(raised.value)
+    table = tmp_path / "data.parquet"
+    datasets.Dataset.from_list([ROW]).to_parquet(table)
+    data = bytearray(table.read_bytes())
+    data[-12:-8] = b"\xff\xff\xff\x7f"
+    data[-40:-20] = bytes(20)
+    table.write_bytes(bytes(data))
+    with pytest.raises(ArtifactError, match=r"data\.parquet cannot be read after line 0") as raised:
+        read(table)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_report_can_always_be_printed(tmp_path: Path) -> None:
+    """A key of JSON may hold half a surrogate pair, which no terminal takes."""
+    report = read(written(tmp_path, LINE + b'{"chosen\\ud800": "a", "rejected": "b"}\n')).report
+    assert report.rejected == 1
+    assert "chosen\\ud800" in str(report).encode().decode()

@@ -282,8 +282,8 @@ def test_real_stories_are_read_whole(shared_data: Path) -> None:
     assert max(len(block) for block in reading.texts[1].sections[0].paragraphs) > 400
 
 
-@pytest.mark.parametrize("reader", ["documents", "trees"])
+@pytest.mark.parametrize("reader", ["documents", "trees", "preferences"])
 def test_mutated_bytes_give_data_or_one_sentence(reader: str) -> None:
-    found = fuzz(reader, seed=1, cases={"documents": 120, "trees": 8}[reader])
+    found = fuzz(reader, seed=1, cases={"documents": 120, "trees": 8, "preferences": 400}[reader])
     assert not found.faults, found.faults
     assert found.read > 2 and found.refused > 2

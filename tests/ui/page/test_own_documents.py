@@ -140,6 +140,7 @@ def _judge_in_the_page(browser: Any, folder: Path) -> None:
         assert "part 1 of" in aids.inner_text()
         # Nothing is known of this text, so that nothing is marked as true or false.
         assert aids.locator(".pill").count() == 0
+        assert not page.locator("[data-part=checked]").is_visible()
         page.keyboard.press("2")
         page.wait_for_function("document.querySelector('[data-part=aids]').hidden")
         page.locator(CARD).wait_for()

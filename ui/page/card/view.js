@@ -84,7 +84,7 @@ class View {
   }
 
   showAids(card, marks) {
-    const { aids, aidlist, material, source } = this.parts;
+    const { aids, aidlist, checked, material, source } = this.parts;
     const shown = marks !== null && card.aids !== null;
     aids.hidden = !shown;
     material.classList.toggle("aided", shown);
@@ -92,6 +92,8 @@ class View {
     for (const line of lines) line.classList.remove("cited", "looked");
     aidlist.replaceChildren();
     if (!shown) return;
+    // Of a text that no program can read, nothing is checked, and nobody should think that it was.
+    checked.hidden = !card.aids.some((aid) => aid.lines.some((line) => line.verified !== null));
     for (const aid of card.aids) {
       for (const line of aid.lines) line.source_lines.forEach((place) => lines[place]?.classList.add("cited"));
       aidlist.append(this.aid(aid, marks));
