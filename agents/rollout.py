@@ -304,10 +304,11 @@ def _group_of(prompts: Sequence[str], completions: Sequence[Sequence[str]]) -> i
 
 
 def texts_of(policy: Policy, tokens: Tensor, mask: Tensor) -> tuple[str, ...]:
-    """What completions (sequences, time) say, without the end-of-sequence token."""
-    return tuple(
-        policy.decode(row[: int(length)]) for row, length in zip(tokens.tolist(), mask.sum(dim=1), strict=True)
-    )
+    """What completions (sequences, time) say, without the end-of-sequence token; equal ones are decoded once."""
+    lengths = mask.sum(dim=1).tolist()
+    rows = [tuple(row[:length]) for row, length in zip(tokens.tolist(), lengths, strict=True)]
+    said = {row: policy.decode(list(row)) for row in set(rows)}
+    return tuple(said[row] for row in rows)
 
 
 def _by_length(prompt_tokens: Sequence[Sequence[int]], chunk: int) -> Iterator[list[int]]:

@@ -6,61 +6,27 @@ page `docs/configuration.md` are both written from these sentences. An unknown k
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
+from pydantic import Field, Strict, field_validator, model_validator
 
+from rrm.config_agent import CONDITION_BUCKETS as CONDITION_BUCKETS
+from rrm.config_agent import POSTERIOR_ONLY as POSTERIOR_ONLY
+from rrm.config_agent import WHOLE_COMPLETIONS as WHOLE_COMPLETIONS
+from rrm.config_agent import AgentSection as AgentSection
+from rrm.config_agent import Objective as Objective
+from rrm.config_agent import RegularizerName as RegularizerName
+from rrm.config_reward import Acquisition as Acquisition
+from rrm.config_reward import Conservative as Conservative
+from rrm.config_reward import Feature as Feature
+from rrm.config_reward import Kind as Kind
+from rrm.config_reward import RewardSection as RewardSection
+from rrm.config_section import Section as Section
 from rrm.errors import ConfigurationError
 
 FILE_NAME = "run.toml"
 """Name of the configuration inside a run folder."""
 
-Feature = Literal["likelihood_statistics", "summed_hidden", "mean_hidden", "last_hidden"]
-"""What a reward head can read of a completion's pass through the base model."""
-
-Kind = Literal["heads", "lora", "full"]
-"""What a member of a reward ensemble is."""
-
-Acquisition = Literal["random", "spread", "bald", "double_thompson"]
-"""How questions are chosen, as `reward_models.acquisition` calls it."""
-
-Objective = Literal[
-    "rloo",
-    "reinforce",
-    "actor_critic",
-    "ppo",
-    "grpo",
-    "natural_gradient",
-    "trpo",
-    "dpo",
-    "online_dpo",
-    "distribution_matching",
-    "supervised",
-    "reward_conditioned",
-]
-"""How an agent learns, a file each in `agents.objectives`."""
-
-WHOLE_COMPLETIONS = frozenset({"dpo", "online_dpo", "distribution_matching", "supervised", "reward_conditioned"})
-"""Objectives to which a completion is one choice, so that none of its tokens can be credited alone."""
-
-POSTERIOR_ONLY = frozenset({"dpo", "online_dpo", "distribution_matching"})
-"""Objectives whose aim is pi0 exp(reward / beta), which is nothing where beta is 0."""
-
-CONDITION_BUCKETS = 4
-"""Into how many shares by reward reward_conditioned divides the completions of a document."""
-
-RegularizerName = Literal["fixed", "adaptive", "early_stop"]
-"""What sets the price of a nat."""
-
 TaskName = Literal["shiftlog", "documents", "prompts"]
 """What a run is about."""
-
-Conservative = Literal["mean", "min", "lower", "entropic", "uwo"]
-"""How the scores of the members become the one reward that an agent is trained on."""
-
-
-class Section(BaseModel):
-    """What all sections have in common: strict types, no unknown keys, no change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class RunSection(Section):
@@ -197,156 +163,6 @@ class JudgingSection(Section):
     unaided_share: float = Field(
         default=0.1, ge=0, le=1, description="Where people judge with aids: share that silently comes without any."
     )
-
-
-class RewardSection(Section):
-    """The ensemble of reward models, and what it is used for."""
-
-    kind: Kind = Field(
-        default="heads",
-        description="What a member is: heads (on what the base reads anyway), lora (adapters), full (a base each).",
-    )
-    members: int = Field(
-        default=5, ge=1, le=64, description="Members of the ensemble; their spread is the uncertainty."
-    )
-    features: Annotated[tuple[Feature, ...], Strict(False)] = Field(
-        default=("likelihood_statistics", "summed_hidden"),
-        min_length=1,
-        description="What heads read of it: likelihood_statistics, summed_hidden, mean_hidden, last_hidden.",
-    )
-    lora_rank: int = Field(default=8, ge=1, le=256, description="Where members are lora: the rank of their adapters.")
-    lora_layers: float = Field(
-        default=0.25,
-        gt=0,
-        le=1,
-        description="Where members are lora: the share of the layers, from the top, with adapters.",
-    )
-    epochs: int = Field(
-        default=3, ge=1, le=100, description="Where members are lora or full: the most passes over the judgements."
-    )
-    rater_error: float = Field(
-        default=0.1, ge=0, lt=1, description="Assumed share of blind answers: a label p is read as (1 - e) p + e / 2."
-    )
-    conservative: Conservative = Field(
-        default="lower",
-        description="How members become one training reward: mean, min, lower (mean - c spread), entropic, uwo.",
-    )
-    coefficient: float = Field(
-        default=0.5, ge=0, description="The c of lower, the b of entropic, the lambda of uwo; mean and min have none."
-    )
-    acquisition: Acquisition = Field(
-        default="random",
-        description="What is asked once there is a reward model: what its members disagree about (spread), expect to "
-        "learn from (bald), or choose differently when drawn (double_thompson); or random.",
-    )
-    random_share: float = Field(
-        default=0.2,
-        gt=0,
-        le=1,
-        description="Share of the questions that is drawn at random all the same, to measure what choosing gains.",
-    )
-    diversity: float = Field(
-        default=0.0, ge=0, description="How much questions that resemble ones already chosen lose; 0: nothing."
-    )
-
-    @field_validator("features")
-    @classmethod
-    def _each_once(cls, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
-        if len(set(features)) != len(features):
-            raise ValueError("name each feature once")
-        return features
-
-    @model_validator(mode="after")
-    def _entropic_needs_a_coefficient(self) -> "RewardSection":
-        if self.conservative == "entropic" and self.coefficient == 0:
-            raise ValueError("'entropic' divides by its coefficient, so that must be above 0; 'mean' is its limit at 0")
-        return self
-
-    @model_validator(mode="after")
-    def _thompson_needs_two(self) -> "RewardSection":
-        if self.acquisition == "double_thompson" and self.members < 2:
-            raise ValueError("'double_thompson' draws two different members, so there must be at least two")
-        return self
-
-
-class AgentSection(Section):
-    """The agent and its training: what it maximises, and what holds it to the base."""
-
-    objective: Objective = Field(
-        default="rloo",
-        description="How the agent learns from the reward; a page of the documentation each. dpo learns from the "
-        "round's judgements without a reward model, online_dpo from pairs of its own completions.",
-    )
-    regularizer: RegularizerName = Field(
-        default="fixed",
-        description="What sets the price of a nat: it is fixed, adaptive (towards kl_target), or fixed with early_stop "
-        "(training ends at kl_target).",
-    )
-    kl_target: float = Field(
-        default=4.0, gt=0, description="Nats a completion that adaptive steers to and early_stop ends at."
-    )
-    budget: float = Field(
-        default=0.0,
-        ge=0,
-        description="Hard limit of the exact KL of one completion, in nats, never overdrawn; 0: none.",
-    )
-    total_variation: float = Field(
-        default=0.0,
-        ge=0,
-        description="Hard limit of the total variation of one completion, summed over its tokens; 0: none.",
-    )
-    horizon: Literal["completion", "myopic"] = Field(
-        default="completion",
-        description="Whether a token is credited with all that follows, or only with what it adds itself.",
-    )
-    weights: Literal["full", "lora"] = Field(
-        default="full", description="What is trained: the whole model, or LoRA adapters on it."
-    )
-    lora_rank: int = Field(default=8, ge=1, le=256, description="Where weights are lora: the rank of the adapters.")
-    lora_alpha: int = Field(
-        default=0,
-        ge=0,
-        le=4096,
-        description="Where weights are lora: adapters are scaled by this / rank; 0: twice the rank.",
-    )
-    lora_targets: Annotated[tuple[str, ...], Strict(False)] = Field(
-        default=(),
-        description="Where weights are lora: names of the linear layers with adapters; none: all but the output layer.",
-    )
-    steps: int = Field(default=60, ge=1, description="Optimisation steps of one agent.")
-    prompts_per_step: int = Field(default=8, ge=1, description="Documents in one step.")
-    group: int = Field(
-        default=8, ge=2, le=256, description="Completions per document in a step; each is compared with the others."
-    )
-    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Step size of AdamW.")
-    beta: float = Field(
-        default=0.1,
-        ge=0,
-        description="Price of one nat of KL(agent || base), at the start where it is adaptive; higher keeps the agent "
-        "nearer to the base.",
-    )
-    checkpoint_every: int = Field(
-        default=10, ge=1, description="Steps between checkpoints, the most that a kill can cost."
-    )
-    bf16: bool = Field(
-        default=True, description="Compute the networks in bfloat16 while training; weights and losses stay float32."
-    )
-
-    @model_validator(mode="after")
-    def _objective_fits(self) -> "AgentSection":
-        if self.horizon == "myopic" and self.objective in WHOLE_COMPLETIONS:
-            raise ValueError(f"'{self.objective}' weighs whole completions, so its horizon is 'completion'")
-        if self.beta == 0 and self.objective in POSTERIOR_ONLY:
-            raise ValueError(f"'{self.objective}' aims at base × exp(reward / beta), so beta must be above 0")
-        if self.objective == "reward_conditioned" and self.group % CONDITION_BUCKETS:
-            raise ValueError(f"'reward_conditioned' needs a group that is a multiple of {CONDITION_BUCKETS}")
-        return self
-
-    @model_validator(mode="after")
-    def _one_limit(self) -> "AgentSection":
-        if self.budget and self.total_variation:
-            raise ValueError("choose one hard limit, 'budget' or 'total_variation'; the other stays 0")
-        return self
 
 
 class RoundsSection(Section):

@@ -15,6 +15,7 @@ import torch
 from reward_models.preference_columns import PreferenceColumns
 from reward_models.preference_data import PreferenceData, read_preferences
 from reward_models.read_report import ReadReport
+from rrm.errors import RunError
 from rrm.imported_rows import ImportedRow, RowRejected, imported_row, person_of
 from rrm.judging.imported import REASON
 from rrm.judging.queue import answer_many
@@ -104,8 +105,10 @@ def import_preferences(
 
     Several raters of one pair stay apart; one that judged it twice has a repeat, which is never learned from.
     Judgements of a prompt of the task go where the task has it (training or validation); of others, a fifth is held
-    out, whole groups at a time. Raises ArtifactError where the source cannot be read.
+    out, whole groups at a time. Raises ArtifactError where the source cannot be read, RunError for a level that the
+    run does not have.
     """
+    _check_level(task, level)
     found = read_preferences(
         source, generator=torch.Generator().manual_seed(run.seed), columns=columns, split=split, encoding=encoding
     )
@@ -116,6 +119,7 @@ def import_rows(
     run: Run, task: AbstractTask, found: PreferenceData, *, now: str, progress: AbstractProgress, level: int = 0
 ) -> ImportReport:
     """Preference data that was read already; as `import_preferences`."""
+    _check_level(task, level)
     importer = _Importer(run, task, level=level, time=timestamp(now))
     progress.start("import", len(found.dataset))
     for batch in found.dataset.iter(batch_size=BATCH):
@@ -247,7 +251,7 @@ class _Places:
 
     def __init__(self, run: Run, task: AbstractTask, *, level: int) -> None:
         self._task, self._level, self._seed = task, level, run.seed
-        self._own = _held(task) if isinstance(task, OwnText) else {}
+        self._own = _held(task, level=level) if isinstance(task, OwnText) else {}
         self._others = {each.id: each for each in documents(run) if each.task == REASON}
 
     def document(self, given: ImportedRow) -> StoredDocument:
@@ -270,14 +274,20 @@ class _Places:
         return self._others[identifier]
 
 
-def _held(task: OwnText) -> dict[str, StoredDocument]:
-    """The task's documents of level 0 by their prompts; not those for tests, which nothing is fitted to."""
+def _held(task: OwnText, *, level: int) -> dict[str, StoredDocument]:
+    """The task's documents of a level by their prompts; not those for tests, which nothing is fitted to."""
     found: dict[str, StoredDocument] = {}
     for split in (Split.TRAIN, Split.VALIDATION):
-        for place in range(task.size(split=split, level=0)):
-            document = task.document(split=split, level=0, index=place)
-            found[task.prompt(document)] = stored_document(task, document, split=split, level=0, place=place)
+        for place in range(task.size(split=split, level=level)):
+            document = task.document(split=split, level=level, index=place)
+            found[task.prompt(document)] = stored_document(task, document, split=split, level=level, place=place)
     return found
+
+
+def _check_level(task: AbstractTask, level: int) -> None:
+    """Reward models of a level that is never played would never learn from it."""
+    if not 0 <= level < task.levels:
+        raise RunError(f"This run has the levels 0 to {task.levels - 1}, so nothing can be imported into level {level}.")
 
 
 def split_of_group(group: str, *, seed: int) -> Split:

@@ -8,7 +8,7 @@ import torch
 
 from reward_models.acquisition import select as choose
 from rrm.judging.imported import REASON
-from rrm.prompting import prompts_of_stored
+from rrm.prompting import prompts_of_stored, source_of
 from rrm.rewards.questions import Candidates, likeness, questions
 from rrm.rewards.questions import candidates as scored
 from rrm.steps.planting import plant
@@ -75,9 +75,14 @@ def comparison_of(
         second_completion_id=second.id,
         reason=reason,
         position=position,
-        aids_planned=bench.assistant(level) is not None and not _is_unaided(bench, identifier, purpose),
+        aids_planned=_has_aids(bench, document, level=level) and not _is_unaided(bench, identifier, purpose),
         raters_planned=bench.config.judging.raters_per_comparison if bench.rater is None else 1,
     )
+
+
+def _has_aids(bench: Workbench, document: StoredDocument, *, level: int) -> bool:
+    """Whether its parts are briefed for raters; a document that was brought along has none."""
+    return bench.assistant(level) is not None and source_of(bench, document) is not None
 
 
 def _is_unaided(bench: Workbench, identifier: str, purpose: Purpose) -> bool:
