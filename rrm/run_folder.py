@@ -61,7 +61,13 @@ def _own_text(config: Configuration, folder: Path) -> AbstractTask:
         from rrm.preparing import prepare_texts
 
         prepare_texts(folder, config)
-    return own_text(read_trees(folder / TEXTS_FILE).trees, config, guidelines=_guidelines(config, folder))
+    stored = read_trees(folder / TEXTS_FILE)
+    if config.run.levels > stored.header.levels:
+        raise ConfigurationError(
+            f"run.levels is {config.run.levels}, but the text of this run was cut for {stored.header.levels} levels; "
+            "set at most that, or start another run."
+        )
+    return own_text(stored.trees, config, guidelines=_guidelines(config, folder))
 
 
 def _guidelines(config: Configuration, folder: Path) -> str:

@@ -7,27 +7,37 @@ every page or round is a fork of it: a process of its own from there on, to be k
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+import pytest
+
+from rrm.sessions import launching
 from rrm.sessions.locking import log_file
 from rrm.store import Run
 
 NURSERY = multiprocessing.get_context("forkserver")
-NURSERY.set_forkserver_preload(["ui.cli", "ui.page.app", "rrm.sessions.worker", "tests.rrm.small_runs"])
+FORK = multiprocessing.get_context("fork")
+NURSERY.set_forkserver_preload(["tests.nursery", "ui.cli", "ui.page.app", "rrm.sessions.worker", "tests.rrm.small_runs"])
 
 
-def serve(arguments: Sequence[str], output: Connection) -> None:
-    """`rrm` with these arguments in this process, whatever it prints into `output`."""
+def serve(arguments: Sequence[str], output: Connection, fresh_workers: bool = True) -> None:
+    """`rrm` with these arguments in this process, whatever it prints into `output`.
+
+    The workers of its sessions are fresh Python processes as everywhere, or forks that had to import nothing.
+    """
     from ui.cli import main
 
     for stream in (1, 2):
         os.dup2(output.fileno(), stream)
     output.close()
+    if not fresh_workers:
+        pytest.MonkeyPatch().setattr(launching, "spawn_worker", Standby.begin())
     main(arguments)
 
 
@@ -59,6 +69,58 @@ def forked(run: Run, session_id: str, work: int, own: int) -> Forked:
     process.start()
     assert process.pid is not None
     return Forked(process, process.pid)
+
+
+@dataclass(frozen=True)
+class Standby:
+    """A process that forks the workers of a page, as `forked` does; a page has threads, so it cannot by itself."""
+
+    orders: Connection
+    pid: int
+    busy: Lock = field(default_factory=Lock)
+
+    @classmethod
+    def begin(cls) -> "Standby":
+        """It ends with this process; workers do not."""
+        orders, heard = FORK.Pipe()
+        pid = os.fork()
+        if pid == 0:
+            orders.close()
+            _stand_by(heard)
+        heard.close()
+        return cls(orders, pid)
+
+    def __call__(self, run: Run, session_id: str, work: int, own: int) -> "Standing":
+        with self.busy:
+            self.orders.send((run.folder.absolute(), session_id, log_file(run.folder, session_id)))
+            for descriptor in (work, own):
+                reduction.send_handle(self.orders, descriptor, self.pid)
+            return Standing(self.orders.recv())
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A worker that another process waits for."""
+
+    pid: int
+
+    def wait(self) -> None:
+        """Nothing is left to do."""
+
+
+def _stand_by(heard: Connection) -> None:
+    try:
+        while True:
+            names = heard.recv()
+            locks = [reduction.recv_handle(heard) for _ in range(2)]
+            worker = FORK.Process(target=_work, args=(*names, *locks))
+            worker.start()
+            for descriptor in locks:
+                os.close(descriptor)
+            heard.send(worker.pid)
+    finally:
+        # Not the way of Python, on which it would wait for workers.
+        os._exit(0)
 
 
 def _inherited(sent: Any) -> int:

@@ -47,8 +47,8 @@ def spawn_worker(run: Run, session_id: str, work: int, own: int) -> Worker:
         )
 
 
-def launch(run: Run, session_id: str, *, spawn: Spawn = spawn_worker) -> None:
-    """Start the worker of a session, or resume one that was stopped, interrupted or failed.
+def launch(run: Run, session_id: str, *, spawn: Spawn | None = None) -> None:
+    """Start the worker of a session (by `spawn_worker` if not told how), or resume one that did not finish.
 
     When it returns the session is running: the worker holds the locks from its first instant, because it is given them.
     Raises RunBusy when another session or a command works on the run, RunError when the session is finished.
@@ -58,7 +58,7 @@ def launch(run: Run, session_id: str, *, spawn: Spawn = spawn_worker) -> None:
     try:
         found = begin_attempt(run, session_id, now=utc_now())
         try:
-            process = spawn(run, session_id, work, own)
+            process = (spawn or spawn_worker)(run, session_id, work, own)
         except OSError as error:
             message = f"The worker process could not be started: {error}."
             end_session(

@@ -1,5 +1,6 @@
 """Plain prompts out of a file, a folder or a data set: word for word, each once."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rrm.texts.words import clean, decode, one_line
 
 LONGEST_TITLE = 60
 TOO_LONG = "longer than the model reads"
+_LINE_ENDS = re.compile("\r\n|[\r\n]")
 _TEXT_SUFFIXES = (".txt", ".text", "")
 
 
@@ -65,11 +67,12 @@ def _given(
     path = Path(source)
     if path.is_file() and path.suffix.lower() in _TEXT_SUFFIXES:
         try:
-            lines = decode(path.read_bytes(), encoding).splitlines()
+            lines = _LINE_ENDS.split(decode(path.read_bytes(), encoding))
         except Rejection as rejection:
             yield path.name, rejection
             return
-        yield from ((f"{path.name}, line {number}", line) for number, line in enumerate(lines, 1) if line.strip())
+        places = ((f"{path.name}, line {number}", line) for number, line in enumerate(lines, 1) if line.strip())
+        yield from ((place, _word_for_word(line)) for place, line in places)
         return
     rows = list(open_rows(source, split=None, encoding=encoding))
     if column is None and any("prompt" in row.values for row in rows):
@@ -85,9 +88,15 @@ def _prompt(row: GivenRow, column: str) -> str | Rejection:
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict) and value[0].get("role") == "user":
         row = row._replace(values={column: value[0].get("content")})
     try:
-        text = row_text(row, column, LARGEST)
-        # Only for what it refuses, which no database keeps: a prompt stays as it is, word for word.
-        clean(text)
-        return text
+        return _word_for_word(row_text(row, column, LARGEST))
     except Rejection as rejection:
         return rejection
+
+
+def _word_for_word(text: str) -> str | Rejection:
+    try:
+        # Only for what it refuses, which no database keeps: a prompt stays as it is.
+        clean(text)
+    except Rejection as rejection:
+        return rejection
+    return text

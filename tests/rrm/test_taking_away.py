@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from peft import PeftConfig, PeftModel
 from transformers import AutoModelForCausalLM
 
 from reward_models.preference_data import read_preferences
@@ -19,15 +20,18 @@ from rrm.opening import open_workbench
 from rrm.people.accounts import Role, add_account
 from rrm.people.sign_ins import sign_in
 from rrm.progress import SilentProgress
+from rrm.rounds import play_round
+from rrm.starting_own import OwnMaterial
 from rrm.store import Run, Stage, live_judgements
 from rrm.store.canonical import sha256_text
 from rrm.taking_away.database import PRIVATE, write_database
 from rrm.taking_away.export import export_run
 from rrm.taking_away.preferences import ANSWERS, TIES, preference_rows, write_preferences
 from rrm.tasks.own_text import OwnText
-from tests.rrm.own_runs import preference_lines
+from tests.rrm.own_runs import MODEL, preference_lines, start
 from tests.rrm.store_samples import NOON
 
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 NO_TASK = OwnText({}, name="prompts", levels=1)
 PASSWORD = "correct horse battery"
 
@@ -150,3 +154,29 @@ def _texts_of(path: Path) -> list[str]:
 
 
 _SAME = {"prompt", "chosen", "rejected", "label", "rater", "group", "id", "comment", "strength", "level", "purpose"}
+
+
+def test_adapters_come_out_as_peft_knows_them(tmp_path: Path) -> None:
+    """Reward members and the agent, each on the base that was brought, loaded by peft alone."""
+    source = tmp_path / "prompts.txt"
+    source.write_text("\n".join(f"#{n} fire, pump {n}. Seen." for n in range(12)), encoding="utf-8")
+    settings = ("reward.kind=lora", "reward.lora_rank=2", "reward.epochs=1", "agent.weights=lora", "agent.lora_rank=2")
+    start(tmp_path / "run", OwnMaterial(model=str(MODEL), prompts=str(source)), *settings, "agent.lora_alpha=6")
+    with open_workbench(tmp_path / "run") as bench:
+        play_round(bench, level=0, round=0, until="optimise")
+        found = export_run(bench, tmp_path / "out")
+        agent = bench.weights("agent-0-0")
+        tokens = torch.tensor([[*agent.encode_prompt("#1 fire")]])
+        with torch.no_grad(), agent.active() as model:
+            expected = model(tokens).logits
+    assert [one.id for one in found.models] == ["reward-model-0-0", "agent-0-0"]
+    members = tmp_path / "out" / "reward-models" / "reward-model-0-0" / "members"
+    assert {path.name for path in members.iterdir()} == {"0", "1"}
+    for member in members.iterdir():
+        assert PeftConfig.from_pretrained(member).task_type == "SEQ_CLS"
+    folder = tmp_path / "out" / "agents" / "agent-0-0"
+    config = PeftConfig.from_pretrained(folder)
+    assert (config.r, config.lora_alpha) == (2, 6)
+    loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(MODEL), folder).eval()
+    with torch.no_grad():
+        assert torch.allclose(loaded(tokens).logits, expected, atol=1e-5)

@@ -39,6 +39,8 @@ class Served:
     said: deque[str]
     """The last lines that it printed."""
     arguments: tuple[str, ...] = ()
+    fresh_workers: bool = False
+    """Whether the workers of its sessions are Python processes that import everything, which takes them seconds."""
 
     @property
     def url(self) -> str:
@@ -51,13 +53,18 @@ class Served:
 
     def restart(self) -> None:
         """Serve the same run at the same place again."""
-        self.process, self.port, self.said = start(self.folder, port=self.port, arguments=self.arguments)
+        self.process, self.port, self.said = start(
+            self.folder, port=self.port, arguments=self.arguments, fresh_workers=self.fresh_workers
+        )
 
 
-def start(folder: Path, *, port: int = 0, arguments: tuple[str, ...] = ()) -> tuple[BaseProcess, int, deque[str]]:
+def start(
+    folder: Path, *, port: int = 0, arguments: tuple[str, ...] = (), fresh_workers: bool = False
+) -> tuple[BaseProcess, int, deque[str]]:
     """Run `rrm ui` on the folder and wait until it says where it listens."""
     reading, writing = NURSERY.Pipe(duplex=False)
-    process = NURSERY.Process(target=serve, args=(["ui", str(folder), "--port", str(port), *arguments], writing))
+    command = ["ui", str(folder), "--port", str(port), *arguments]
+    process = NURSERY.Process(target=serve, args=(command, writing, fresh_workers))
     process.start()
     writing.close()
     output = os.fdopen(os.dup(reading.fileno()), encoding="utf-8")
@@ -79,10 +86,10 @@ def _listen(output: TextIO, lines: deque[str]) -> None:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str) -> Iterator[Served]:
+def serving(folder: Path, *arguments: str, fresh_workers: bool = False) -> Iterator[Served]:
     """Serve a run as long as the block lasts; it must not fail where nobody looks."""
-    process, port, said = start(folder, arguments=arguments)
-    served = Served(folder, process, port, said, arguments)
+    process, port, said = start(folder, arguments=arguments, fresh_workers=fresh_workers)
+    served = Served(folder, process, port, said, arguments, fresh_workers)
     try:
         yield served
     finally:
