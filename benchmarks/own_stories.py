@@ -39,8 +39,8 @@ SETTINGS = (
     "run.threads=1", "judging.rater=taste", f"judging.taste={json.dumps(TASTE)}",
     "judging.judgements_per_round=200", "judging.validation_judgements=60", "judging.promotion_judgements=60",
     "sampling.train_documents=200", "sampling.validation_documents=60", "sampling.test_documents=80",
-    "sampling.max_new_tokens=100", "agent.budget=10", "agent.steps=30", "agent.learning_rate=0.0005",
-    "agent.beta=0.05", "agent.bf16=false",
+    "sampling.max_new_tokens=100", "agent.budget=10", "agent.steps=40", "agent.learning_rate=0.0003",
+    "agent.beta=0.2", "agent.bf16=false",
 )  # fmt: skip
 
 

@@ -94,7 +94,10 @@ def _understood(task: OwnText, row: GivenRow) -> tuple[Document, str, str] | str
     if document is None:
         return "what it is about is no document of this run, or more than one"
     by = row.values.get("by")
-    return document, text, f"{WRITER}-{by}" if isinstance(by, str) and by else WRITER
+    writer = f"{WRITER}-{by}" if isinstance(by, str) and by else WRITER
+    if any("\ud800" <= character <= "\udfff" for character in text + writer):
+        return "it holds half a surrogate pair, which is no character"
+    return document, text, writer
 
 
 def _put(run: Run, task: OwnText, document: Document, text: str, writer: str, *, round: int) -> None:

@@ -287,7 +287,9 @@ def _held(task: OwnText, *, level: int) -> dict[str, StoredDocument]:
 def _check_level(task: AbstractTask, level: int) -> None:
     """Reward models of a level that is never played would never learn from it."""
     if not 0 <= level < task.levels:
-        raise RunError(f"This run has the levels 0 to {task.levels - 1}, so nothing can be imported into level {level}.")
+        raise RunError(
+            f"This run has the levels 0 to {task.levels - 1}, so nothing can be imported into level {level}."
+        )
 
 
 def split_of_group(group: str, *, seed: int) -> Split:

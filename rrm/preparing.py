@@ -8,6 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from agents.model_settings import context_of
+from reward_models.conversations import opened
 from reward_models.errors import ArtifactError
 from reward_models.loading import first_line, load_tokenizer
 from rrm.config import Configuration
@@ -95,7 +96,7 @@ class Reader:
     context: int | None
     """Longest prompt with its completion, in tokens; None where the model states no limit."""
     around: int
-    """Tokens that go with every prompt: the template, a completion, and some to spare."""
+    """Tokens that go with every prompt: the templates (of the task, of chats), a completion, and some to spare."""
 
     @property
     def room(self) -> int | None:
@@ -115,7 +116,11 @@ def reader(config: Configuration) -> Reader:
         return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     template = config.text.template or (PROMPT_TEMPLATE if config.run.task == "prompts" else DOCUMENT_TEMPLATE)
-    around = count(template.replace("{text}", "")) + config.sampling.max_new_tokens + SPARE_TOKENS
+    empty = template.replace("{text}", "")
+    if config.model.chat == "on" or (config.model.chat == "auto" and tokenizer.chat_template):
+        # What a chat template says beside the user, which can be a long message of the system.
+        empty = opened(tokenizer, [{"role": "user", "content": empty}]).text
+    around = count(empty) + config.sampling.max_new_tokens + SPARE_TOKENS
     return Reader(count=count, context=_context(config.model.base), around=around)
 
 

@@ -59,6 +59,23 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run that has been played to its end. Only to be read; who writes into it takes a copy."""
+    from tests.rrm.small_runs import climbed
+
+    return climbed(tmp_path_factory.mktemp("finished") / "run")
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of sessions that this test starts are forks, which had to import nothing."""
+    from rrm.sessions import launching
+    from tests.nursery import forked
+
+    monkeypatch.setattr(launching, "spawn_worker", forked)
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data that `RRM_SHARED_DATA` names; tests that need it are skipped where none is named."""
     folder = os.environ.get("RRM_SHARED_DATA")

@@ -23,7 +23,9 @@ from rrm.store import Run
 
 NURSERY = multiprocessing.get_context("forkserver")
 FORK = multiprocessing.get_context("fork")
-NURSERY.set_forkserver_preload(["tests.nursery", "ui.cli", "ui.page.app", "rrm.sessions.worker", "tests.rrm.small_runs"])
+NURSERY.set_forkserver_preload(
+    ["tests.nursery", "ui.cli", "ui.page.app", "rrm.sessions.worker", "tests.rrm.small_runs"]
+)
 
 
 def serve(arguments: Sequence[str], output: Connection, fresh_workers: bool = True) -> None:

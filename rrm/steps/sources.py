@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from agents.fitting_text import fitted_to_context
 from agents.sources import AbstractSource, Comparisons, GivenPair, OnPolicy, Reward
+from reward_models.errors import InvalidInput
 from rrm.prompting import prompts_of
 from rrm.steps.fitting import answers_of, final_judgements
 from rrm.store import Purpose
@@ -42,6 +44,23 @@ def source_of(
         strict=True,
     )
     return Comparisons(
-        pairs=[GivenPair(*row) for row in rows],
+        pairs=readable_pairs(bench, [GivenPair(*row) for row in rows]),
         pairs_per_step=max(1, settings.prompts_per_step * settings.group // 2),
     )
+
+
+def readable_pairs(bench: Workbench, pairs: Sequence[GivenPair]) -> list[GivenPair]:
+    """The pairs as the model can read them: prompts by their ends, and none whose completions would have to be cut.
+
+    Half a completion would teach an agent to stop there. Raises InvalidInput where none is left.
+    """
+    fitted = [(pair, fitted_to_context(bench.base, pair.prompt, (pair.first, pair.second))) for pair in pairs]
+    found = [
+        pair._replace(prompt=text.prompt) for pair, text in fitted if text.completions == (pair.first, pair.second)
+    ]
+    if pairs and not found:
+        raise InvalidInput(
+            f"None of the {len(pairs)} judged pairs fits the {bench.base.context} tokens of the model whole, so that "
+            "dpo has nothing to learn from; take another agent.objective, which learns from what the agent writes"
+        )
+    return found

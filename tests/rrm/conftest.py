@@ -1,17 +1,9 @@
-"""A small run that has been played to its end: made once, for all tests that look at one."""
+"""A copy of the run that has been played to its end, for tests that work on one."""
 
 import shutil
 from pathlib import Path
 
 import pytest
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small run. Only to be read; `copied` is for tests that work on it."""
-    from tests.rrm.small_runs import climbed
-
-    return climbed(tmp_path_factory.mktemp("finished") / "run")
 
 
 @pytest.fixture

@@ -116,6 +116,7 @@ def test_what_is_chosen_is_stored_and_what_the_agent_is_trained_with(tmp_path: P
         assert bench.config.agent.steps == 4
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_choices_reach_the_worker_and_last_until_others_are_made(tmp_path: Path) -> None:
     start_run(tmp_path / "run", PEOPLE)
     with open_run_folder(tmp_path / "run") as found:

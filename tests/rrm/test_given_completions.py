@@ -35,10 +35,12 @@ def test_they_are_found_by_id_title_or_text_and_the_rest_is_counted(begun: Path,
             {"document": "another text", "completion": "About nothing here."},
             {"document": one.text, "completion": "  "},
             {"completion": "About nothing."},
+            {"id": one.id, "completion": "Half a \ud800 character."},
+            {"id": one.id, "completion": "By half a name.", "by": "\udc00"},
         ]
         report = give_completions(opened.run, opened.task, preference_lines(rows, tmp_path / "given.jsonl"))
         stored = [(each.agent_id, each.text) for each in completions(opened.run, level=0, round=0)]
-    assert (report.given, report.stored, sum(count for _, count in report.rejected)) == (7, 4, 3)
+    assert (report.given, report.stored, sum(count for _, count in report.rejected)) == (9, 4, 5)
     assert report.levels == ((0, 4),)
     assert sorted(stored) == [("given", "By title."), ("given-Ann", "By id."), ("given-Ann", "By text.")]
     assert "no document of this run" in report.text() and "none of the columns" in report.text()

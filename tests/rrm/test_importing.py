@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rrm.errors import RunError
 from rrm.imported_rows import RowRejected, as_completion, as_prompt, imported_row, person_of
 from rrm.importing import HELD_OUT, ImportReport, import_preferences, split_of_group
 from rrm.judging.final import final_answers
 from rrm.progress import SilentProgress
 from rrm.store import Choice, Purpose, Run, comparisons, completion, documents, live_judgements, raters, verify
 from rrm.store.waiting import missing_answers
+from rrm.tasks.document import Document
 from rrm.tasks.own_text import OwnText
 from rrm.tasks.task import Split
 from rrm.texts.prompts import prompt_document
@@ -157,6 +159,21 @@ def test_judgements_of_a_prompt_of_the_task_go_where_the_task_has_it(tmp_path: P
     # What reports are about is fitted to nothing: a prompt of the tests comes in as one that the task does not know.
     assert prompts[Split.TEST].id not in purposes
     assert {one.task for one in documents(run)} == {"prompts", "imported"}
+
+
+def test_judgements_come_into_the_level_that_was_named_and_into_no_other(tmp_path: Path) -> None:
+    """A prompt that is a document of level 0 is another one where level 1 is to learn from it."""
+    leaf = Document(id="leaf", title="leaf", text="Some words.")
+    tree = Document(id="tree", title="tree", text="Some words. And more.", parts=(leaf,))
+    task = OwnText({Split.TRAIN: [tree]}, name="documents", levels=2, template="{text}")
+    rows = [{"prompt": one.text, "chosen": "a", "rejected": "b"} for one in (leaf, tree)]
+    path = preference_lines(rows, tmp_path / "rows.jsonl")
+    run = new_run(tmp_path / "run")
+    bring(run, path, task=task, level=1)
+    assert {(one.level, one.task) for one in documents(run)} == {(1, "documents"), (1, "imported")}
+    assert {one.level for one in comparisons(run)} == {1}
+    with pytest.raises(RunError, match="has the levels 0 to 1, so nothing can be imported into level 2"):
+        bring(run, path, task=task, level=2)
 
 
 @settings(max_examples=50)

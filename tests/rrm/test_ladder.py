@@ -216,6 +216,7 @@ def test_a_rater_may_look_but_not_act(tmp_path: Path) -> None:
             pause(found.run, by=LOCAL, now=NOW)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_round_is_started_in_a_worker_and_waits_for_people(tmp_path: Path) -> None:
     start_run(tmp_path / "run", PEOPLE)
     with open_run_folder(tmp_path / "run") as found:
@@ -232,6 +233,7 @@ def test_a_round_is_started_in_a_worker_and_waits_for_people(tmp_path: Path) -> 
         assert (one.state, one.missing) == (RoundState.WAITS_FOR_JUDGEMENTS, 42)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_round_is_paused_and_resumed_as_the_same_session(tmp_path: Path) -> None:
     start_run(tmp_path / "run", [*SMALL, "agent.steps=400", "run.levels=1"])
     with open_run_folder(tmp_path / "run") as found:

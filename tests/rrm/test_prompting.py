@@ -5,13 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from agents.rollout import trace
+from agents.sources import GivenPair
 from reward_models.errors import InvalidInput
 from rrm.opening import open_workbench
 from rrm.prompting import prompts_of, prompts_of_stored, reads_parts, written_of_parts
 from rrm.starting_own import OwnMaterial
 from rrm.steps.assisting import aids_of
-from rrm.store import StoredDocument, documents
+from rrm.steps.selecting import comparison_of
+from rrm.steps.sources import readable_pairs
+from rrm.store import Purpose, StoredCompletion, StoredDocument, documents
 from rrm.store.part_briefs import part_briefs, put_part_briefs
+from rrm.store_documents import stored_document
 from rrm.tasks.task import Split
 from rrm.workbench import Workbench
 from tests.rrm.own_runs import MODEL, start, stories_file
@@ -65,6 +70,36 @@ def test_a_document_that_was_brought_along_is_its_own_prompt(bench: Workbench) -
     own = bench.document(Split.TRAIN, 0, 1)
     stored = StoredDocument(own.id, bench.task.name, 0, "train", 1, own.title, own.text)
     assert prompts_of_stored(bench, [brought, stored]) == ["What is this?", bench.task.prompt(own)]
+
+
+def test_no_aid_is_planned_for_a_document_that_was_brought_along(bench: Workbench) -> None:
+    """It has no parts to brief; a comparison that waits for an aid that never comes would stop the round for good."""
+    own = stored_document(bench.task, bench.document(Split.TRAIN, 1, 0), split=Split.TRAIN, level=1, place=0)
+    brought = StoredDocument("imported-1-x", "imported", 1, "train", 0, "Title", "What is this?")
+    planned = []
+    for document in (own, brought):
+        first, second = (
+            StoredCompletion(f"{document.id}/round-0/any/{n}", document.id, 1, 0, "any", str(n)) for n in (0, 1)
+        )
+        asked = comparison_of(
+            bench, document, first, second, level=1, round=0, purpose=Purpose.TRAIN, reason="random", position=0
+        )
+        planned.append(asked.aids_planned)
+    assert planned == [True, False]
+
+
+def test_judged_pairs_are_learned_from_directly_only_where_completions_are_whole(bench: Workbench) -> None:
+    """A prompt is read from where it fits; imported ones can be longer than any model reads."""
+    short = GivenPair("What?", "This.", "That.", 1.0)
+    asked = short._replace(prompt="What? " * 2000)
+    answered = short._replace(second="That. " * 2000)
+    found = readable_pairs(bench, [short, asked, answered])
+    assert [pair.first for pair in found] == ["This.", "This."]
+    assert found[0] == short
+    assert asked.prompt.endswith(found[1].prompt) and len(found[1].prompt) > 100
+    trace(bench.base, [pair.prompt for pair in found], [(pair.first, pair.second) for pair in found])
+    with pytest.raises(InvalidInput, match=r"None of the 1 judged pairs fits the 1024 tokens of the model whole"):
+        readable_pairs(bench, [answered])
 
 
 def test_what_was_written_never_changes(bench: Workbench) -> None:

@@ -81,7 +81,7 @@ def test_a_story_model_learns_a_taste_within_its_budget_and_still_writes_stories
         "judging.judgements_per_round=200", "judging.validation_judgements=24", "judging.promotion_judgements=8",
         "sampling.train_documents=80", "sampling.validation_documents=10", "sampling.test_documents=40",
         "sampling.max_new_tokens=50", "agent.budget=10", "agent.steps=10", "agent.prompts_per_step=6", "agent.group=6",
-        "agent.learning_rate=0.0005", "agent.beta=0.05", "agent.bf16=false",
+        "agent.learning_rate=0.0005", "agent.beta=0.2", "agent.bf16=false",
     ]  # fmt: skip
     material = OwnMaterial(model=str(shared_data / "models" / "stories260k"), prompts=str(openings))
     start_own_run(tmp_path / "run", material, settings, progress=SilentProgress())

@@ -1,20 +1,25 @@
 """Runs of one's own begin: what is chosen by itself, what is refused, and that refusals leave nothing behind."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
+from agents.policy import Policy
 from reward_models.errors import ArtifactError, InvalidInput, RrmError
 from rrm import starting_own
 from rrm.config_file import read_config
 from rrm.errors import ConfigurationError
+from rrm.preparing import reader
 from rrm.progress import SilentProgress
 from rrm.run_folder import open_run_folder
 from rrm.starting_own import OwnMaterial, start_own_run
 from rrm.store import documents, live_judgements
 from rrm.tasks.own_text import OwnText
 from rrm.tasks.task import Split
-from tests.rrm.own_runs import MODEL, SMALL, preference_lines, start, stories_file
+from rrm.texts.prompts import read_prompts
+from tests.rrm.own_runs import MODEL, SMALL, own_configuration, preference_lines, start, stories_file
 
 
 def test_documents_make_a_run_whose_texts_and_guidelines_lie_in_it(tmp_path: Path) -> None:
@@ -91,6 +96,40 @@ def test_what_cannot_be_read_is_named_and_nothing_is_left(
     with pytest.raises(kind, match=said):
         start_own_run(tmp_path / "run", material, SMALL, progress=SilentProgress())
     assert not (tmp_path / "run").exists()
+
+
+def test_what_a_chat_template_says_takes_room_from_the_text(tmp_path: Path) -> None:
+    """600 words of a system message leave a model of 1,024 tokens less than half of them for a prompt."""
+    shutil.copytree(MODEL, tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    tokenizer.chat_template = "be " * 600 + "{% for one in messages %}{{ one.content }}{% endfor %}"
+    tokenizer.save_pretrained(tmp_path / "model")
+    base = {"base": str(tmp_path / "model")}
+    plain, chat = (reader(own_configuration(model=base | {"chat": chat})) for chat in ("off", "auto"))
+    assert plain.room is not None and chat.room is not None
+    assert plain.room - chat.room >= 600
+    policy = Policy.load(tmp_path / "model", chat=True)
+    longest = max((text for n in range(600) if chat.fits(text := "fire " * n)), key=len)
+    assert len(policy.encode_prompt(longest)) + own_configuration().sampling.max_new_tokens <= 1024
+
+
+def test_levels_that_the_text_was_not_cut_for_are_refused(tmp_path: Path) -> None:
+    source = stories_file(tmp_path / "stories.jsonl", sentences=24)
+    start(
+        tmp_path / "run", OwnMaterial(model=str(MODEL), documents=str(source)), "run.levels=2", "text.leaf_tokens=200"
+    )
+    said = "run.levels is 3, but the text of this run was cut for 2 levels"
+    with pytest.raises(ConfigurationError, match=said), open_run_folder(tmp_path / "run", overrides=["run.levels=3"]):
+        pass
+
+
+def test_a_line_of_prompts_ends_where_a_line_ends_and_holds_text(tmp_path: Path) -> None:
+    """Python takes ten characters for the end of a line; a prompt keeps all of them but the usual ones."""
+    lines = ["one\u2028and\x0ctwo\x85three", "four\r", "no\x00text", "five"]
+    (tmp_path / "prompts.txt").write_bytes("\n".join(lines).encode())
+    found, report = read_prompts(tmp_path / "prompts.txt", fits=lambda _: True)
+    assert [one.text for one in found] == [lines[0], "four", "five"]
+    assert dict(report.rejected_by_kind) == {"not text": 1}
 
 
 def test_a_folder_that_was_there_keeps_what_it_had(tmp_path: Path) -> None:

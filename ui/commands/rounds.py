@@ -77,6 +77,7 @@ def sample(
     the same comparisons: `document` names a document by its id, its title or its whole text. Such completions can be
     given for any level whose comparisons are not chosen yet.
     """
+    _check_placed(level, round_)
     if completions is not None:
         _give(folder, completions, round_=round_ or 0)
     _work(folder, level=level, round_=round_, until="select", settings=settings, as_json=as_json)
@@ -141,8 +142,7 @@ def _work(
     from rrm.orders import leading
     from rrm.rounds import next_round, play_round
 
-    if level is None and round_ is not None:
-        raise typer.BadParameter("--round says which round at a level, so it needs --level.")
+    _check_placed(level, round_)
     if took_part(folder, overrides=settings or []):
         return
     with (
@@ -154,6 +154,11 @@ def _work(
         results = [play_round(bench, level=place[0], round=place[1], until=until)] if place is not None else []
         over = next_round(bench) is None
     _show(folder, results, over=over, as_json=as_json)
+
+
+def _check_placed(level: int | None, round_: int | None) -> None:
+    if level is None and round_ is not None:
+        raise typer.BadParameter("--round says which round at a level, so it needs --level.")
 
 
 def _give(folder: Path, source: str, *, round_: int) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import gradio as gr
+import pytest
 
 from rrm.config import AgentSection
 from rrm.people.accounts import LOCAL, Person, Role
@@ -19,7 +20,7 @@ from rrm.sessions.agent_settings import checked_agent
 from rrm.standing import decision_on
 from rrm.starting import start_run
 from rrm.store import Run, begin_step, comparisons, utc_now
-from tests.rrm.session_runs import ended
+from tests.rrm.session_runs import copy_of, ended
 from tests.rrm.small_runs import SMALL, climbed
 from tests.rrm.test_ladder import PEOPLE, answer_all
 from tests.ui.page.browser import chromium, open_page, serious_findings, serving
@@ -41,11 +42,13 @@ def seen(folder: Path, person: Person = LOCAL) -> View:
         return view(page, person)
 
 
-def waiting_for_a_decision(folder: Path) -> Path:
-    """A run of people, played as a terminal would until its promotion waits."""
+@pytest.fixture(scope="module")
+def undecided(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of people, played as a terminal would until its promotion waits; only to be looked at."""
     from rrm.opening import open_workbench
     from rrm.rounds import play_round
 
+    folder = tmp_path_factory.mktemp("undecided") / "run"
     start_run(folder, PEOPLE)
     with open_workbench(folder) as bench:
         for _ in range(3):
@@ -74,9 +77,8 @@ def test_a_finished_run_shows_training_and_promotions(tmp_path: Path) -> None:
     assert (found.start, found.pause, found.decide) == (None, False, False)
 
 
-def test_the_evidence_stands_beside_the_decision(tmp_path: Path) -> None:
-    folder = waiting_for_a_decision(tmp_path / "run")
-    lead, rater = seen(folder), seen(folder, ANN)
+def test_the_evidence_stands_beside_the_decision(undecided: Path) -> None:
+    lead, rater = seen(undecided), seen(undecided, ANN)
     assert (lead.start, lead.decide, rater.decide) == (None, True, False)
     assert re.search(r"agent-0-0 won \d+% of 8 held-out judgements against base \(95% interval", lead.now)
     assert "cannot be taken back" in lead.now and lead.now.count("<svg") == 1
@@ -124,8 +126,8 @@ def test_a_round_is_paused_and_resumed_from_the_page(tmp_path: Path) -> None:
             assert [one.attempts for one in sessions(run)] == [2]
 
 
-def test_a_promotion_is_approved_on_the_page(tmp_path: Path) -> None:
-    folder = waiting_for_a_decision(tmp_path / "run")
+def test_a_promotion_is_approved_on_the_page(undecided: Path, tmp_path: Path) -> None:
+    folder = copy_of(undecided, tmp_path / "run")
     with serving(folder) as served, chromium() as browser, open_page(browser, served, "/rounds") as watched:
         page = watched.page
         page.get_by_text("agent-0-0 won").wait_for()
@@ -140,6 +142,7 @@ def test_a_promotion_is_approved_on_the_page(tmp_path: Path) -> None:
         assert page.get_by_role("row", name=re.compile("agent-0-0 base .* promoted You")).count() == 1
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_what_stands_in_the_way_is_said_as_a_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     start_run(folder, [*SMALL, "run.levels=1", "agent.steps=5000"])
@@ -195,6 +198,7 @@ def test_what_the_agent_is_trained_with_is_chosen_on_the_page(tmp_path: Path) ->
         assert stored == opened.config.agent.model_dump(mode="json") | wanted
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_the_form_says_what_was_chosen_last_and_goes_when_training_has_begun(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     start_run(folder, PEOPLE)

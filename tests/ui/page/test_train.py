@@ -33,7 +33,7 @@ from rrm.sessions.overview import Detail, SessionRow
 from rrm.sessions.settings import checked_settings
 from rrm.store import Run, utc_now
 from rrm.store.waiting import asked_because
-from tests.rrm.session_runs import SETTINGS, ended, killed, until
+from tests.rrm.session_runs import SETTINGS, copy_of, ended, killed, until
 from tests.rrm.test_sessions_changes import SOME
 from tests.rrm.test_sessions_learning import judge
 from tests.ui.page.browser import Served, chromium, open_page, serious_findings, serving
@@ -53,13 +53,26 @@ def browser() -> Iterator[Any]:
         yield found
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    """A run in which half of the comparisons have been judged, and its page."""
-    folder = people_run(tmp_path / "run", comparisons=120, documents=30)
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in which half of the comparisons have been judged; only to be copied."""
+    folder = people_run(tmp_path_factory.mktemp("judged") / "run", comparisons=120, documents=30)
     with open_run_folder(folder) as opened:
         judge(opened.run, 60)
-    with serving(folder) as found:
+    return folder
+
+
+@pytest.fixture
+def served(judged: Path, tmp_path: Path) -> Iterator[Served]:
+    """A copy of that run, and its page."""
+    with serving(copy_of(judged, tmp_path / "run")) as found:
+        yield found
+
+
+@pytest.fixture
+def served_as_delivered(judged: Path, tmp_path: Path) -> Iterator[Served]:
+    """The same, with workers that are Python processes of their own."""
+    with serving(copy_of(judged, tmp_path / "run"), fresh_workers=True) as found:
         yield found
 
 
@@ -161,7 +174,8 @@ def test_a_look_that_was_on_its_way_does_not_undo_what_was_chosen(served: Served
             watched.settle()
 
 
-def test_a_session_outlives_the_page_and_is_stopped_and_resumed(served: Served, browser: Any) -> None:
+def test_a_session_outlives_the_page_and_is_stopped_and_resumed(served_as_delivered: Served, browser: Any) -> None:
+    served = served_as_delivered
     with open_page(browser, served, "/train") as watched, Run.open(served.folder) as run:
         page = watched.page
         page.get_by_role("button", name=START).click()
@@ -260,6 +274,7 @@ def test_what_is_filled_in_becomes_the_session_s_settings(tmp_path: Path) -> Non
             checked_settings(room.form.settings(tuple(filled_in(room, rater_error=None))))
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_rater_sees_all_and_changes_nothing(tmp_path: Path) -> None:
     with open_run_folder(people_run(tmp_path / "run", comparisons=20)) as opened:
         page, room = room_of(opened)

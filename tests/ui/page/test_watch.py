@@ -2,6 +2,7 @@
 
 import html
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,6 @@ from rrm.transcripts import Token, Transcript, in_words, stored_transcripts
 from rrm.watching.room import Room, Show, Table, columns
 from rrm.watching.rooms import judging_rooms
 from rrm.watching.shares import share
-from tests.rrm.small_runs import climbed
 from tests.ui.page.browser import chromium, open_page, serious_findings, serving
 from tests.ui.page.filled_runs import people_run
 from ui.page.watch import show_rooms, shown
@@ -20,8 +20,8 @@ AGENTS = ("agent-0-0", "agent-1-0")
 
 
 @pytest.fixture(scope="module")
-def climbed_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return climbed(tmp_path_factory.mktemp("climbed") / "run")
+def climbed_run(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(finished, tmp_path_factory.mktemp("climbed") / "run"))
 
 
 def test_cells_as_people_read_them() -> None:
