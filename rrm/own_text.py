@@ -17,6 +17,7 @@ from rrm.rewards.reading import read
 from rrm.sessions.current import current_model
 from rrm.tasks.document import Document
 from rrm.tasks.own_text import OwnText
+from rrm.texts.rejection import Rejection
 from rrm.texts.source_text import plain_text
 from rrm.workbench import Workbench
 
@@ -45,9 +46,14 @@ class Scored:
 
 
 def generate(folder: Path, texts: Sequence[str], *, level: int, count: int, seed: int) -> list[Generated]:
-    """`count` briefs of each text by the agent that stands at the level. Raises InvalidInput for an empty text."""
+    """`count` briefs of each text by the agent that stands at the level.
+
+    Raises InvalidInput for an empty text, and for a level that the run does not have.
+    """
     _check_texts(texts)
     with open_workbench(folder, exclusive=False) as bench:
+        if not 0 <= level < bench.task.levels:
+            raise InvalidInput(f"There is no level {level}; this run has the levels 0 to {bench.task.levels - 1}.")
         agent = bench.incumbent(level)
         samples = sample(
             bench.policy(agent),
@@ -86,7 +92,11 @@ def _prompt(bench: Workbench, text: str) -> str:
     """What an agent reads of a text: the whole, or where that does not fit what was written of its parts."""
     if not isinstance(bench.task, OwnText) or bench.task.name == "prompts":
         return bench.task.prompt(Document(id="own", title="", text=text))
-    trees = grown([plain_text(text)], bench.config)
+    try:
+        source = plain_text(text)
+    except Rejection as rejection:
+        raise InvalidInput(f"The text {rejection.reason}.") from None
+    trees = grown([source], bench.config)
     (tree,) = (tree for found in trees.values() for tree in found) if len(trees) == 1 else (None,)
     if tree is None:
         raise InvalidInput(

@@ -6,20 +6,24 @@ every page or round is a fork of it: a process of its own from there on, to be k
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import reduction
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 from typing import Any
 
 import pytest
+from torch.distributed import TCPStore
 
 from rrm.sessions import launching
 from rrm.sessions.locking import log_file
 from rrm.store import Run
+from tests.launching import LONGEST
 
 NURSERY = multiprocessing.get_context("forkserver")
 FORK = multiprocessing.get_context("fork")
@@ -41,6 +45,47 @@ def serve(arguments: Sequence[str], output: Connection, fresh_workers: bool = Tr
     if not fresh_workers:
         pytest.MonkeyPatch().setattr(launching, "spawn_worker", Standby.begin())
     main(arguments)
+
+
+@contextmanager
+def together(work: Callable[..., None], arguments: Sequence[str], *, log: Path) -> Iterator[None]:
+    """Two processes that train together, as `tests.launching.launched` starts them, without its seconds of importing.
+
+    They run beside the block, whose end waits for them and asserts their success; what they print is in `log`.
+    """
+    # The launcher has such a store too: no other test can take the port before the processes meet there.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    processes = [NURSERY.Process(target=_join, args=(rank, store.port, log, work, arguments)) for rank in (0, 1)]
+    try:
+        for process in processes:
+            process.start()
+        yield
+        until = monotonic() + LONGEST
+        while any(process.is_alive() for process in processes) and monotonic() < until:
+            # Who waits for one that has failed would wait for ever.
+            if any(process.exitcode for process in processes):
+                break
+            wait([process.sentinel for process in processes if process.is_alive()], timeout=1)
+        assert [process.exitcode for process in processes] == [0, 0], log.read_text()
+    finally:
+        for process in processes:
+            if process.is_alive():
+                process.kill()
+
+
+def _join(rank: int, port: int, log: Path, work: Callable[..., None], arguments: Sequence[str]) -> None:
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    os.environ.update(
+        MASTER_ADDR="127.0.0.1",
+        TORCHELASTIC_USE_AGENT_STORE="True",
+        TORCHELASTIC_RESTART_COUNT="0",
+        ACCELERATE_USE_CPU="true",
+    )
+    with log.open("ab") as written:
+        for stream in (1, 2):
+            os.dup2(written.fileno(), stream)
+    work(*arguments)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rrm.prompting import prompts_of, reads_parts, source_of, writer, written_of_parts
 from rrm.store import Purpose, StoredAid, comparisons, document, put_aids
+from rrm.store.transaction import rows_in
 from rrm.tasks.document import Document
 from rrm.workbench import BASE, Workbench
 from rrm.writing_texts import sample_texts
@@ -12,7 +13,10 @@ KIND = "part-briefs"
 
 
 def assist(bench: Workbench, *, level: int, round: int, purposes: Sequence[Purpose]) -> Mapping[str, object]:
-    """Brief the parts of the documents of these comparisons, once a document and round."""
+    """Brief the parts of the documents of these comparisons, once a document and round.
+
+    Where documents are few, those of a promotion were briefed for the reward model's validation already.
+    """
     assistant = bench.assistant(level)
     if assistant is None:
         return {"assistant": None, "aids": 0}
@@ -22,14 +26,15 @@ def assist(bench: Workbench, *, level: int, round: int, purposes: Sequence[Purpo
         for comparison in comparisons(bench.run, level=level, round=round, purpose=purpose)
     )
     sources = [source_of(bench, document(bench.run, identifier)) for identifier in wanted]
-    found = [one for one in sources if one is not None]
+    of_task = [one for one in sources if one is not None]
+    found = _without_aids(bench, of_task, assistant=assistant, round=round)
     bench.progress.start("assist", sum(len(one.parts) for one in found))
     aids = aids_of(bench, found, assistant=assistant, names=("assist", level, round, *purposes))
     put_aids(
         bench.run,
         [
             StoredAid(
-                id=f"{one.id}/round-{round}/{assistant}/part-{place}",
+                id=_aid_id(one, place, assistant=assistant, round=round),
                 level=level,
                 round=round,
                 agent_id=assistant,
@@ -43,7 +48,19 @@ def assist(bench: Workbench, *, level: int, round: int, purposes: Sequence[Purpo
         ],
     )
     bench.progress.finish()
-    return {"assistant": assistant, "aids": sum(len(texts) for texts in aids)}
+    return {"assistant": assistant, "aids": sum(len(one.parts) for one in of_task)}
+
+
+def _without_aids(bench: Workbench, found: Sequence[Document], *, assistant: str, round: int) -> list[Document]:
+    """Those that nobody briefed in this round yet; all aids of a step are stored at once."""
+    first = {_aid_id(one, 0, assistant=assistant, round=round): one for one in found}
+    there = rows_in(bench.run.database, "SELECT id FROM aids WHERE id IN ({})", list(first))
+    known = {str(row["id"]) for row in there}
+    return [one for identifier, one in first.items() if identifier not in known]
+
+
+def _aid_id(document: Document, part: int, *, assistant: str, round: int) -> str:
+    return f"{document.id}/round-{round}/{assistant}/part-{part}"
 
 
 def aids_of(

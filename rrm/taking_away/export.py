@@ -41,11 +41,16 @@ class Export:
 def export_run(bench: Workbench, folder: Path, *, models: bool = True) -> Export:
     """Write a run's answers, database and (unless `models` is False) models into a folder that is new or empty.
 
-    The folder appears complete or not at all. Raises RunError for one that holds something, ArtifactError where a model
-    of the run is damaged.
+    The folder appears complete or not at all. Raises RunError for one that holds something, or that this process is
+    in, ArtifactError where a model of the run is damaged.
     """
+    folder = folder.resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder} holds something already; name a new folder, or empty that one.")
+    if folder == Path.cwd():
+        raise RunError(
+            "An export takes the place of its folder, so it cannot be the one that you are in; name another."
+        )
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -78,3 +78,8 @@ def test_what_is_empty_is_refused(tmp_path: Path) -> None:
         score(tmp_path, "", ["#1 fire"], level=0)
     with pytest.raises(InvalidInput, match="no completion"):
         score(tmp_path, LOG, [], level=0)
+
+
+def test_nothing_is_written_at_a_level_that_is_not_there(finished: Path) -> None:
+    with pytest.raises(InvalidInput, match="There is no level 9; this run has the levels 0 to"):
+        generate(finished, [LOG], level=9, count=1, seed=0)

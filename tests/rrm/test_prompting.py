@@ -9,12 +9,23 @@ from agents.rollout import trace
 from agents.sources import GivenPair
 from reward_models.errors import InvalidInput
 from rrm.opening import open_workbench
+from rrm.own_text import generate
 from rrm.prompting import prompts_of, prompts_of_stored, reads_parts, written_of_parts
 from rrm.starting_own import OwnMaterial
-from rrm.steps.assisting import aids_of
+from rrm.steps.assisting import aids_of, assist
+from rrm.steps.sampling import store_completions
 from rrm.steps.selecting import comparison_of
 from rrm.steps.sources import readable_pairs
-from rrm.store import Purpose, StoredCompletion, StoredDocument, documents
+from rrm.store import (
+    Purpose,
+    StoredCompletion,
+    StoredDocument,
+    aids_for,
+    comparisons,
+    completions,
+    documents,
+    put_comparisons,
+)
 from rrm.store.part_briefs import part_briefs, put_part_briefs
 from rrm.store_documents import stored_document
 from rrm.tasks.task import Split
@@ -102,6 +113,32 @@ def test_judged_pairs_are_learned_from_directly_only_where_completions_are_whole
         readable_pairs(bench, [answered])
 
 
+def test_a_document_that_comes_again_for_a_promotion_keeps_its_aids(bench: Workbench) -> None:
+    """Of few documents the same are held out for the reward model and for the promotion of one round."""
+    place = next(
+        place
+        for place in range(bench.task.size(split=Split.VALIDATION, level=1) or 0)
+        if not reads_parts(bench, bench.document(Split.VALIDATION, 1, place))
+    )
+    own = bench.document(Split.VALIDATION, 1, place)
+    for number, purpose in enumerate((Purpose.VALIDATION, Purpose.PROMOTION)):
+        store_completions(
+            bench, [own], [["a", "b"]], split=Split.VALIDATION, level=1, round=0, agent=str(number), places=[place]
+        )
+        stored = stored_document(bench.task, own, split=Split.VALIDATION, level=1, place=place)
+        one, other = completions(bench.run, level=1, round=0, agent_id=str(number))
+        asked = comparison_of(
+            bench, stored, one, other, level=1, round=0, purpose=purpose, reason="random", position=number
+        )
+        put_comparisons(bench.run, [asked])
+    found = [assist(bench, level=1, round=0, purposes=[purpose]) for purpose in (Purpose.VALIDATION, Purpose.PROMOTION)]
+    again = assist(bench, level=1, round=0, purposes=[Purpose.VALIDATION])
+    assert found == [{"assistant": "base", "aids": len(own.parts)}] * 2 == [again] * 2
+    both = [[aid.text for aid in aids_for(bench.run, one.id)] for one in comparisons(bench.run, level=1)]
+    assert both[0] == both[1]
+    assert len(both[0]) == len(own.parts) > 1
+
+
 def test_what_was_written_never_changes(bench: Workbench) -> None:
     put_part_briefs(bench.run, "some-document", "base", ["one", "two"])
     put_part_briefs(bench.run, "some-document", "base", ["one", "two"])
@@ -116,6 +153,11 @@ def test_briefs_that_do_not_fit_either_are_refused_with_the_way_out(bench: Workb
         InvalidInput, match=r"does not fit the 1024 tokens of the model; lower sampling\.max_new_tokens"
     ):
         prompts_of(bench, [story])
+
+
+def test_a_text_that_is_none_is_refused_in_a_sentence(bench: Workbench) -> None:
+    with pytest.raises(InvalidInput, match="The text holds a zero at character 5"):
+        generate(bench.run.folder, ["what\x00"], level=0, count=1, seed=0)
 
 
 def test_the_texts_of_a_run_are_read_once(bench: Workbench, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from rrm.rounds import play_round
 from rrm.starting import start_run
 from rrm.store import Run, progress, step_result
 from rrm.store.verify import verify
-from tests.launching import launched
+from tests.nursery import together
+from tests.rrm import joint_run
 from tests.rrm.small_runs import SMALL
 
 OVERRIDES = (
@@ -44,14 +45,14 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Both:
+def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     folder = tmp_path_factory.mktemp("runs")
     one, two, narrow = (folder / name for name in ("one", "two", "narrow"))
     for run in (one, two):
         start_run(run, OVERRIDES)
     start_run(narrow, [*SMALL, "run.levels=1", "agent.prompts_per_step=1"])
     with (
-        launched("tests.rrm.joint_run", [str(two), str(narrow), str(folder)], root=repository),
+        together(joint_run.main, [str(two), str(narrow), str(folder)], log=folder / "said.txt"),
         open_workbench(one) as bench,
     ):
         play_round(bench, level=0, round=0, until="optimise")

@@ -148,6 +148,20 @@ def test_an_export_never_writes_over_anything(finished: Path, tmp_path: Path) ->
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
+def test_an_export_goes_to_the_folder_that_a_link_names_and_not_where_one_stands(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to("out")
+    with open_workbench(finished, exclusive=False) as bench:
+        monkeypatch.chdir(tmp_path / "out")
+        with pytest.raises(RunError, match="cannot be the one that you are in"):
+            export_run(bench, Path())
+        monkeypatch.chdir(tmp_path)
+        export_run(bench, Path("link"), models=False)
+    assert (tmp_path / "out" / "README.md").is_file() and (tmp_path / "link").is_symlink()
+
+
 def _texts_of(path: Path) -> list[str]:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [json.dumps({name: row[name] for name in row.keys() & _SAME}, sort_keys=True) for row in rows]

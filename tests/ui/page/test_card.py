@@ -28,7 +28,7 @@ from rrm.store import (
     verify,
 )
 from rrm.store.leases import leased
-from tests.ui.page.browser import SECONDS, Served, chromium, open_page, serious_findings, serving
+from tests.ui.page.browser import SECONDS, Served, open_page, serious_findings, serving
 from tests.ui.page.filled_runs import PEOPLE, people_run
 
 EVIL = (
@@ -40,12 +40,6 @@ EVIL = (
     "x" * 3000,
 )
 CARD = "[data-lease]"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -1,36 +1,22 @@
 """A short slice of the long check: the page is killed while people and programs answer; nothing is lost or doubled."""
 
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
+import pytest
+
+from benchmarks import page_kills
 from tests.ui.page.browser import chromium
 
-ROOT = Path(__file__).parents[3]
 
-
-def figures(*arguments: str) -> dict[str, Any]:
-    """What a benchmark prints last."""
-    said = subprocess.run(
-        [sys.executable, "-m", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert said.returncode == 0, said.stderr[-2000:]
-    found: dict[str, Any] = json.loads(said.stdout.splitlines()[-1])
-    return found
-
-
-def test_nothing_is_lost_or_doubled_when_the_page_is_killed() -> None:
+def test_nothing_is_lost_or_doubled_when_the_page_is_killed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with chromium():  # skips where there is none
         pass
-    found = figures("benchmarks.page_kills", "--trials", "3", "--seed", "1")
+    monkeypatch.setattr(sys, "argv", ["page_kills", "--trials", "3", "--seed", "1"])
+    page_kills.main()
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["kills_inside_writes"] > 0
     # How many there are depends on the machine; with eight programs and three tabs there are always some.
     assert found["answers_pressed"] == found["shown_as_saved"] > 10

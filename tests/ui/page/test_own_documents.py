@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from rrm.tasks.own_text import OwnText
 from rrm.tasks.task import Split
 from rrm.workbench import Workbench
 from tests.rrm.own_runs import preference_lines
-from tests.ui.page.browser import chromium, serving
+from tests.ui.page.browser import serving
 from tests.ui.page.test_card import CARD, all_saved, card_page, text_of
 
 STORIES = 8
@@ -51,12 +50,6 @@ SETTINGS = (
     "agent.group=2",
     "agent.bf16=false",
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from rrm.run_folder import open_run_folder
 from rrm.sessions.records import SessionKind, SessionStatus
 from rrm.sessions.store import begin_attempt, create_session, end_session
 from rrm.store import Choice, Run, Stage, StoredAid, comparisons, put_aids, utc_now
-from tests.ui.page.browser import Served, chromium, open_page, serious_findings, serving
+from tests.ui.page.browser import Served, open_page, serious_findings, serving
 from tests.ui.page.filled_runs import people_run
 
 HOSTILE = (
@@ -85,11 +85,10 @@ def sign_in(page: Any, served: Served, name: str) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
-def test_every_room_is_quiet_and_open_to_everybody(hostile_run: Path, scheme: str, width: int) -> None:
+def test_every_room_is_quiet_and_open_to_everybody(hostile_run: Path, scheme: str, width: int, browser: Any) -> None:
     viewport = {"width": width, "height": 800}
     with (
         serving(hostile_run) as served,
-        chromium() as browser,
         open_page(browser, served, "/sign-in", color_scheme=scheme, viewport=viewport, reduced_motion="reduce") as one,
     ):
         page = one.page
@@ -111,8 +110,8 @@ def test_every_room_is_quiet_and_open_to_everybody(hostile_run: Path, scheme: st
         assert page.locator("img[src=x]").count() == 0
 
 
-def test_hostile_text_is_there_to_be_read(hostile_run: Path) -> None:
-    with serving(hostile_run) as served, chromium() as browser, open_page(browser, served, "/sign-in") as one:
+def test_hostile_text_is_there_to_be_read(hostile_run: Path, browser: Any) -> None:
+    with serving(hostile_run) as served, open_page(browser, served, "/sign-in") as one:
         page = one.page
         sign_in(page, served, NAME)
         page.goto(served.url + "/people")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -23,7 +24,7 @@ from rrm.store import Run, begin_step, comparisons, utc_now
 from tests.rrm.session_runs import copy_of, ended
 from tests.rrm.small_runs import SMALL, climbed
 from tests.rrm.test_ladder import PEOPLE, answer_all
-from tests.ui.page.browser import chromium, open_page, serious_findings, serving
+from tests.ui.page.browser import open_page, serious_findings, serving
 from ui.page.context import Page
 from ui.page.rounds_form import AgentForm
 from ui.page.rounds_view import View, view
@@ -85,10 +86,10 @@ def test_the_evidence_stands_beside_the_decision(undecided: Path) -> None:
     assert RoundState.WAITS_FOR_DECISION.value in lead.ladder
 
 
-def test_a_round_is_started_from_the_page_and_judgements_wait(tmp_path: Path) -> None:
+def test_a_round_is_started_from_the_page_and_judgements_wait(tmp_path: Path, browser: Any) -> None:
     folder = tmp_path / "run"
     start_run(folder, PEOPLE)
-    with serving(folder) as served, chromium() as browser, open_page(browser, served, "/rounds") as watched:
+    with serving(folder) as served, open_page(browser, served, "/rounds") as watched:
         page = watched.page
         page.get_by_role("button", name="Start the round").click()
         page.get_by_text("waits for 42 judgements").wait_for()
@@ -105,10 +106,10 @@ def test_a_round_is_started_from_the_page_and_judgements_wait(tmp_path: Path) ->
         page.get_by_role("button", name="Go on").wait_for()
 
 
-def test_a_round_is_paused_and_resumed_from_the_page(tmp_path: Path) -> None:
+def test_a_round_is_paused_and_resumed_from_the_page(tmp_path: Path, browser: Any) -> None:
     folder = tmp_path / "run"
     start_run(folder, [*SMALL, "run.levels=1", "agent.steps=5000"])
-    with serving(folder) as served, chromium() as browser, open_page(browser, served, "/rounds") as watched:
+    with serving(folder) as served, open_page(browser, served, "/rounds") as watched:
         page = watched.page
         page.get_by_text("In this run the simulated rater judges").wait_for()
         page.get_by_role("button", name="Start the round").click()
@@ -126,9 +127,9 @@ def test_a_round_is_paused_and_resumed_from_the_page(tmp_path: Path) -> None:
             assert [one.attempts for one in sessions(run)] == [2]
 
 
-def test_a_promotion_is_approved_on_the_page(undecided: Path, tmp_path: Path) -> None:
+def test_a_promotion_is_approved_on_the_page(undecided: Path, tmp_path: Path, browser: Any) -> None:
     folder = copy_of(undecided, tmp_path / "run")
-    with serving(folder) as served, chromium() as browser, open_page(browser, served, "/rounds") as watched:
+    with serving(folder) as served, open_page(browser, served, "/rounds") as watched:
         page = watched.page
         page.get_by_text("agent-0-0 won").wait_for()
         assert serious_findings(page) == []
@@ -143,10 +144,10 @@ def test_a_promotion_is_approved_on_the_page(undecided: Path, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("forked_workers")
-def test_what_stands_in_the_way_is_said_as_a_sentence(tmp_path: Path) -> None:
+def test_what_stands_in_the_way_is_said_as_a_sentence(tmp_path: Path, browser: Any) -> None:
     folder = tmp_path / "run"
     start_run(folder, [*SMALL, "run.levels=1", "agent.steps=5000"])
-    with serving(folder) as served, chromium() as browser, open_page(browser, served, "/rounds") as watched:
+    with serving(folder) as served, open_page(browser, served, "/rounds") as watched:
         page = watched.page
         button = page.get_by_role("button", name="Start the round")
         button.wait_for()
@@ -160,10 +161,10 @@ def test_what_stands_in_the_way_is_said_as_a_sentence(tmp_path: Path) -> None:
             ended(opened.run, made.id)
 
 
-def test_what_the_agent_is_trained_with_is_chosen_on_the_page(tmp_path: Path) -> None:
+def test_what_the_agent_is_trained_with_is_chosen_on_the_page(tmp_path: Path, browser: Any) -> None:
     folder = tmp_path / "run"
     start_run(folder, [*PEOPLE, "agent.beta=0.3"])
-    with serving(folder) as served, chromium() as browser:
+    with serving(folder) as served:
         with open_page(browser, served, "/rounds", viewport={"width": 400, "height": 900}) as watched:
             page = watched.page
             page.get_by_text("Its agent: RLOO; a nat costs 0.3; 4 steps.").wait_for()

@@ -36,7 +36,7 @@ from rrm.store.waiting import asked_because
 from tests.rrm.session_runs import SETTINGS, copy_of, ended, killed, until
 from tests.rrm.test_sessions_changes import SOME
 from tests.rrm.test_sessions_learning import judge
-from tests.ui.page.browser import Served, chromium, open_page, serious_findings, serving
+from tests.ui.page.browser import Served, open_page, serious_findings, serving
 from tests.ui.page.filled_runs import people_run
 from ui.page.context import Page
 from ui.page.door import cookie_name
@@ -45,12 +45,6 @@ from ui.page.train_form import shown_for
 
 START = "Start a session"
 IDLE_FOR_WHOLE_MODELS = ("features", "lora_rank", "lora_layers")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import html
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from rrm.transcripts import Token, Transcript, in_words, stored_transcripts
 from rrm.watching.room import Room, Show, Table, columns
 from rrm.watching.rooms import judging_rooms
 from rrm.watching.shares import share
-from tests.ui.page.browser import chromium, open_page, serious_findings, serving
+from tests.ui.page.browser import open_page, serious_findings, serving
 from tests.ui.page.filled_runs import people_run
 from ui.page.watch import show_rooms, shown
 
@@ -67,11 +68,11 @@ def test_rooms_without_figures_come_last_with_what_to_do() -> None:
     assert "<svg" not in page
 
 
-def test_the_page_shows_the_numbers_of_a_climbed_run(climbed_run: Path) -> None:
+def test_the_page_shows_the_numbers_of_a_climbed_run(climbed_run: Path, browser: Any) -> None:
     with open_run_folder(climbed_run) as opened:
         accuracy = next(room for room in judging_rooms(opened.run, opened.task) if room.key == "accuracy").table
     assert accuracy is not None
-    with serving(climbed_run) as served, chromium() as browser, open_page(browser, served, "/watch") as watched:
+    with serving(climbed_run) as served, open_page(browser, served, "/watch") as watched:
         page = watched.page
         page.locator("#accuracy details summary").click()
         for row in accuracy.rows:
@@ -96,8 +97,8 @@ def test_the_page_shows_the_numbers_of_a_climbed_run(climbed_run: Path) -> None:
         assert serious_findings(page) == []
 
 
-def test_it_fits_a_narrow_window_in_light_and_in_dark(climbed_run: Path) -> None:
-    with serving(climbed_run) as served, chromium() as browser:
+def test_it_fits_a_narrow_window_in_light_and_in_dark(climbed_run: Path, browser: Any) -> None:
+    with serving(climbed_run) as served:
         for scheme in ("light", "dark"):
             path = f"/watch?__theme={scheme}"
             with open_page(browser, served, path, viewport={"width": 400, "height": 800}) as watched:
@@ -109,9 +110,9 @@ def test_it_fits_a_narrow_window_in_light_and_in_dark(climbed_run: Path) -> None
                 assert serious_findings(page) == []
 
 
-def test_an_empty_run_says_what_to_do(tmp_path: Path) -> None:
+def test_an_empty_run_says_what_to_do(tmp_path: Path, browser: Any) -> None:
     folder = people_run(tmp_path / "run", comparisons=2)
-    with serving(folder) as served, chromium() as browser, open_page(browser, served, "/watch") as watched:
+    with serving(folder) as served, open_page(browser, served, "/watch") as watched:
         watched.page.get_by_text("Judge a few comparisons under Label").wait_for()
         watched.page.get_by_text("No agent has been trained yet.").wait_for()
         assert watched.page.locator("svg[role=img]").count() == 0
