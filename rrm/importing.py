@@ -211,7 +211,7 @@ class _Importer:
                         round=0,
                         purpose=purpose,
                         document_id=document.id,
-                        prompt=given.prompt,
+                        prompt=self._places.prompt(given),
                         first_completion_id=one,
                         second_completion_id=other,
                         reason=REASON,
@@ -256,9 +256,8 @@ class _Places:
 
     def document(self, given: ImportedRow) -> StoredDocument:
         """The task's document with this prompt, else one of its own; a group is never divided."""
-        own = self._own.get(given.prompt)
-        if own is not None:
-            return own
+        if given.prompt in self._own:
+            return self._own[given.prompt][0]
         made = prompt_document(given.prompt)
         identifier = f"{REASON}-{self._level}-{made.id}"
         if identifier not in self._others:
@@ -273,14 +272,23 @@ class _Places:
             )
         return self._others[identifier]
 
+    def prompt(self, given: ImportedRow) -> str:
+        """What both completions answer, in the words that agents read: within the template, where there is one."""
+        return self._own[given.prompt][1] if given.prompt in self._own else given.prompt
 
-def _held(task: OwnText, *, level: int) -> dict[str, StoredDocument]:
-    """The task's documents of a level by their prompts; not those for tests, which nothing is fitted to."""
-    found: dict[str, StoredDocument] = {}
+
+def _held(task: OwnText, *, level: int) -> dict[str, tuple[StoredDocument, str]]:
+    """The task's documents of a level with their prompts, by their texts and by their prompts.
+
+    Not those for tests, which nothing is fitted to.
+    """
+    found: dict[str, tuple[StoredDocument, str]] = {}
     for split in (Split.TRAIN, Split.VALIDATION):
         for place in range(task.size(split=split, level=level)):
             document = task.document(split=split, level=level, index=place)
-            found[task.prompt(document)] = stored_document(task, document, split=split, level=level, place=place)
+            stored = stored_document(task, document, split=split, level=level, place=place)
+            prompt = task.prompt(document)
+            found |= {document.text: (stored, prompt), prompt: (stored, prompt)}
     return found
 
 

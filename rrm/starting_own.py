@@ -108,16 +108,18 @@ def start_own_run(
     policy = base_policy(_in_full(material.model), default_config([*wanted, *overrides]))
     parameters = sum(part.numel() for part in policy.model.parameters())
     wanted = [*wanted, *(LARGE_DEFAULTS if parameters >= LARGE else ()), *overrides]
-    with _nothing_left_behind(folder):
-        config = start_run(folder, wanted, guidelines=material.guidelines)
+    if (folder / FILE_NAME).exists() or (folder.exists() and not folder.is_dir()):
+        start_run(folder, wanted)  # which says what is wrong with that
+    with _appearing_whole(folder) as place:
+        config = start_run(place, wanted, guidelines=material.guidelines)
         if material.preferences is None:
-            return Started(config, parameters, prepare_texts(folder, config), imported=None)
+            return Started(config, parameters, prepare_texts(place, config), imported=None)
         found = read_preferences(
             material.source,
             generator=torch.Generator().manual_seed(config.run.seed),
         )
-        prepared = _keep_prompts(folder, config, found)
-        with open_run_folder(folder) as opened:
+        prepared = _keep_prompts(place, config, found)
+        with open_run_folder(place) as opened:
             imported = import_rows(opened.run, opened.task, found, now=utc_now(), progress=progress)
         return Started(config, parameters, prepared, imported)
 
@@ -147,24 +149,20 @@ def _keep_prompts(folder: Path, config: Configuration, found: PreferenceData) ->
 
 
 @contextmanager
-def _nothing_left_behind(folder: Path) -> Iterator[None]:
-    """Take back what was written where the rest fails, unless there was a run before."""
-    there = (folder / FILE_NAME).exists()
-    known = set(folder.iterdir()) if folder.is_dir() else None
+def _appearing_whole(folder: Path) -> Iterator[Path]:
+    """A place to make a run in, whose files appear in the folder together at the end, or not at all, also after a kill.
+
+    What the folder held before stays; run.toml, by which a run is known, comes last.
+    """
+    place = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(place, ignore_errors=True)
     try:
-        yield
-    except BaseException:
-        if not there:
-            _take_back(folder, known)
-        raise
-
-
-def _take_back(folder: Path, known: set[Path] | None) -> None:
-    if known is None:
-        shutil.rmtree(folder, ignore_errors=True)
-        return
-    for path in set(folder.iterdir()) - known:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        yield place
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(place.iterdir(), key=lambda path: path.name == FILE_NAME):
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _in_full(source: str) -> str:

@@ -15,7 +15,7 @@ from rrm.preparing import reader
 from rrm.progress import SilentProgress
 from rrm.run_folder import open_run_folder
 from rrm.starting_own import OwnMaterial, start_own_run
-from rrm.store import documents, live_judgements
+from rrm.store import comparisons, documents, live_judgements
 from rrm.tasks.own_text import OwnText
 from rrm.tasks.task import Split
 from rrm.texts.prompts import read_prompts
@@ -157,3 +157,31 @@ def _one_line(folder: Path) -> Path:
     path = folder / "one.txt"
     path.write_text("only this", encoding="utf-8")
     return path
+
+
+def test_a_run_whose_making_was_killed_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while judgements came in, and begun again: nothing is taken for finished, and nothing is there twice."""
+    rows: list[dict[str, object]] = [{"prompt": f"Ask {n}?", "chosen": "a", "rejected": "b"} for n in range(30)]
+    source = preference_lines(rows, tmp_path / "rows.jsonl")
+    material = OwnMaterial(model=str(MODEL), preferences=str(source))
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(starting_own, "import_rows", kill)
+        patched.setattr(starting_own.shutil, "rmtree", lambda *_, **__: None)  # a killed process clears nothing away
+        with pytest.raises(Killed):
+            start(tmp_path / "run", material)
+    assert not (tmp_path / "run").exists()
+    started = start(tmp_path / "run", material, "text.template=Question: {text}")
+    assert started.imported is not None and started.imported.judgements == 30
+    assert not list(tmp_path.glob(".run*"))
+    with open_run_folder(tmp_path / "run") as opened:
+        prompts = {one.prompt for one in comparisons(opened.run)}
+        task = opened.task
+        assert {task.prompt(task.document(split=Split.TRAIN, level=0, index=0))} <= prompts
+    assert all(prompt.startswith("Question: Ask") for prompt in prompts)
