@@ -23,7 +23,7 @@ from agents.model_settings import check_causal, context_of, other_stop_ids
 from reward_models.conversations import Conversation, Rendered, messages, opened, tokenise
 from reward_models.errors import InvalidInput
 from reward_models.loading import load
-from reward_models.seams import following_text, following_tokens
+from reward_models.seams import begins_with_space, following_text, following_tokens
 
 
 class Policy:
@@ -69,6 +69,7 @@ class Policy:
         self.pad_id: int = self.eos_id if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
         self._other_stop_ids = other_stop_ids(model, tokenizer)
         self._known = len(tokenizer)
+        self._spaced = begins_with_space(tokenizer)
         self._adapter = adapters.has_adapter(model)
 
     @classmethod
@@ -259,13 +260,13 @@ class Policy:
 
     def encode_completion(self, text: str) -> list[int]:
         """Tokens of a completion, closed by the end-of-sequence token."""
-        return [*following_tokens(self.tokenizer, text), self.eos_id]
+        return [*following_tokens(self.tokenizer, text, spaced=self._spaced), self.eos_id]
 
     def decode(self, tokens: list[int]) -> str:
         """The text of completion tokens up to the first one that ends a completion."""
         end = next((place for place, token in enumerate(tokens) if token in self.stop_ids), len(tokens))
         known = [token for token in tokens[:end] if token < self._known]
-        return following_text(self.tokenizer, known)
+        return following_text(self.tokenizer, known, spaced=self._spaced)
 
     def _adaptable(self) -> "Policy":
         """The same policy on a model of its own whose weights are shared and frozen."""

@@ -15,19 +15,25 @@ _SPACES = ("▁", "Ġ")
 """How SentencePiece and byte-level tokenizers write a space."""
 
 
-def following_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Tokens of `text` where another text stands before it, without special ones."""
+def following_tokens(tokenizer: PreTrainedTokenizerBase, text: str, *, spaced: bool | None = None) -> list[int]:
+    """Tokens of `text` where another text stands before it, without special ones.
+
+    Whoever asks often says whether the tokenizer `begins_with_space`, which is otherwise found out every time.
+    """
     tokens = _tokens(tokenizer, text)
-    if not tokens or not begins_with_space(tokenizer):
+    if not tokens or not (begins_with_space(tokenizer) if spaced is None else spaced):
         return tokens
     head = _tokens(tokenizer, _BEFORE)
     whole = _tokens(tokenizer, _BEFORE + text)
     return whole[len(head) :] if whole[: len(head)] == head else tokens
 
 
-def following_text(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
-    """The text of `tokens` where others stand before them: their first space is theirs. Special tokens are left out."""
-    if not tokens or not begins_with_space(tokenizer):
+def following_text(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int], *, spaced: bool | None = None) -> str:
+    """The text of `tokens` where others stand before them: their first space is theirs. Special tokens are left out.
+
+    `spaced` as in `following_tokens`.
+    """
+    if not tokens or not (begins_with_space(tokenizer) if spaced is None else spaced):
         return _text(tokenizer, tokens)
     head = _tokens(tokenizer, _BEFORE)
     before, whole = _text(tokenizer, head), _text(tokenizer, [*head, *tokens])
