@@ -224,7 +224,7 @@ def test_a_split_takes_the_data_files_that_have_its_name(tmp_path: Path) -> None
         ("a.docx", b"x", r"of no known format; give a text \(.md"),
         ("a.jsonl", b"", "no row that can be read"),
         ("a.jsonl", b"[1]\n", "line 1 is a JSON list"),
-        ("a.csv", b'"', "cannot be read"),
+        ("a.csv", b'"', "is no line of column names"),
         ("a.parquet", b"PAR1", "cannot be read"),
         ("a.jsonl.gz", b"\x1f\x8bxx", "cannot be read"),
         ("a.md", b'a\xed\xa0\x80', "not text"),

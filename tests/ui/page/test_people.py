@@ -267,6 +267,7 @@ def test_the_room_in_a_browser(opened: RunFolder) -> None:
         for rater, choice in zip(accounts(opened.run)[1:], (Choice.FIRST, Choice.SECOND), strict=True):
             leased = draw_any(opened.run, rater_id=rater.person.rater_id, count=1, now=utc_now())[0]
             answer(opened.run, leased.lease_id, stage=Stage.ALONE, choice=choice, now=utc_now(), comment=EVIL)
+        seen.settle()
         page.reload()
         page.get_by_text("1 comparison waits").wait_for()
         assert serious_findings(page) == []

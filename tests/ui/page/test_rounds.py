@@ -115,6 +115,7 @@ def test_a_round_is_paused_and_resumed_from_the_page(tmp_path: Path, browser: An
         page.get_by_role("button", name="Start the round").click()
         # Training is watched live.
         page.get_by_text(re.compile(r"After \d+ steps: reward")).wait_for()
+        watched.settle()
         page.reload()
         page.get_by_role("button", name="Pause").click()
         page.get_by_role("button", name="Resume").wait_for()

@@ -100,6 +100,7 @@ def test_a_session_is_started_watched_and_made_current(served: Served, browser: 
         page.get_by_role("button", name=START).click()
         heading(page, "Session 1").wait_for()
         # Whatever becomes of the tab, the session goes on, and a visit shows how far it is.
+        watched.settle()
         page.reload()
         heading(page, "Session 1").wait_for()
         heading(page, "What changed").wait_for()
