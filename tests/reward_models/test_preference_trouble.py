@@ -129,7 +129,7 @@ def test_utf_16_without_a_mark_is_recognised(encoding: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (gzip.compress(LINE), "but packed with gzip; end its name in .gz"),
+        (gzip.compress(LINE, mtime=0), "but packed with gzip; end its name in .gz"),
         (b"PK\x03\x04rest", "but a zip archive or a spreadsheet"),
         (b"PAR1rest", "but Parquet"),
         (b"(\xb5/\xfdrest", "but packed with Zstandard"),
@@ -175,7 +175,7 @@ def test_a_folder_of_mixed_files_counts_each(tmp_path: Path) -> None:
     written(tmp_path, LINE + b"x\n", name="a.jsonl")
     written(tmp_path, b"", name="b.jsonl")
     written(tmp_path, b"prompt,chosen,rejected\n3 + 1?,4,5\n", name="c.csv")
-    written(tmp_path, gzip.compress(LINE), name="d.json.gz")
+    written(tmp_path, gzip.compress(LINE, mtime=0), name="d.json.gz")
     datasets.Dataset.from_list([ROW]).to_parquet(tmp_path / "e.parquet")
     written(tmp_path, b"PK", name="f.xlsx")
     report = read(tmp_path).report

@@ -526,6 +526,9 @@ def test_what_another_window_holds_can_be_brought_here(browser: Any, tmp_path: P
         other.locator(CARD).wait_for()
         one.locator("[data-part=bring]").wait_for()
         assert one.locator(CARD).count() == 0
+        # Without a comparison there is nothing to answer.
+        assert not one.locator("[data-part=work]").is_visible()
+        assert not one.get_by_role("button", name="Tie").is_visible()
 
 
 def test_a_duplicated_tab_is_another_tab(browser: Any, shared: Served) -> None:
