@@ -24,35 +24,34 @@ class FittedText(NamedTuple):
 
 
 def fitted_to_context(policy: Policy, prompt: str, completions: Sequence[str]) -> FittedText:
-    """The same texts where they fit the context together; else their ends and beginnings that do."""
+    """The same texts where each completion fits behind the prompt; else their ends and beginnings that do.
+
+    A completion may have half of the context, or what the prompt leaves of it where that is more; what the longest of
+    them then leaves is the prompt's.
+    """
     context = policy.context
-    if context is None:
+    asked = policy.encode_prompt(prompt)
+    written = [policy.encode_completion(text) for text in completions]
+    longest = max(map(len, written), default=0)
+    if context is None or len(asked) + longest <= context:
         return FittedText(prompt, tuple(completions), cut=0)
-    room = int(SHARE * context)
-    fitted = tuple(_first_tokens(policy, text, room) for text in completions)
-    longest = max((len(policy.encode_completion(text)) for text in fitted), default=0)
-    ending = _last_tokens(policy, prompt, context - longest)
+    room = max(int(SHARE * context), context - len(asked))
+    pairs = zip(completions, written, strict=True)
+    fitted = tuple(text if len(tokens) <= room else _beginning(policy, tokens, room) for text, tokens in pairs)
+    left = context - max(len(policy.encode_completion(text)) for text in fitted)
+    ending = prompt if len(asked) <= left else _ending(policy, asked, left)
     cut = sum(one != other for one, other in zip((prompt, *completions), (ending, *fitted), strict=True))
     return FittedText(ending, fitted, cut)
 
 
-def _first_tokens(policy: Policy, text: str, room: int) -> str:
-    tokens = policy.encode_completion(text)
-    keep = room
-    # Fewer tokens spell a text that can have more of them again, where it was cut within a word.
-    while len(tokens) > room and keep > _STEP:
-        keep -= 1
-        text = policy.decode(tokens[:keep])
-        if len(policy.encode_completion(text)) <= room:
-            return text
-        keep -= _STEP
-    return text
+# A part of a text can have more tokens than it was made of, where it was cut within a word; then less of it is taken.
 
 
-def _last_tokens(policy: Policy, prompt: str, room: int) -> str:
-    tokens = policy.encode_prompt(prompt)
-    found, keep = prompt, room
-    while len(policy.encode_prompt(found)) > room and keep > _STEP:
-        keep -= _STEP
-        found = policy.decode(tokens[-keep:])
-    return found
+def _beginning(policy: Policy, tokens: Sequence[int], room: int) -> str:
+    texts = (policy.decode(list(tokens[:keep])) for keep in range(room - 1, 0, -_STEP))
+    return next((text for text in texts if len(policy.encode_completion(text)) <= room), "")
+
+
+def _ending(policy: Policy, tokens: Sequence[int], room: int) -> str:
+    texts = (policy.decode(list(tokens[-keep:])) for keep in range(room - _STEP, 0, -_STEP))
+    return next(text for text in texts if text and len(policy.encode_prompt(text)) <= room)

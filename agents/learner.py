@@ -9,7 +9,7 @@ from torch import Tensor
 
 from agents.batch import Batch
 from agents.decoding import encode_prompts
-from agents.divergence import entropy, exact_kl
+from agents.divergence import exact_kl
 from agents.limits import acting_distributions
 from agents.passes import Prefill, completion_pass, prefill
 from agents.policy import Policy
@@ -208,9 +208,3 @@ class Learner:
     def _prefill(self, prompt_tokens: tuple[tuple[int, ...], ...]) -> Prefill:
         with self.precision(), self.policy.active() as model:
             return prefill(model, prompt_tokens, pad_id=self.policy.pad_id)
-
-
-def mean_entropy(reading: Reading, batch: Batch) -> Float[Tensor, ""]:
-    """Mean entropy of the acting next-token distributions over the tokens that count, in nats."""
-    found = batch.everywhere(entropy(reading.distributions).masked_fill(~batch.held_mask, 0.0))
-    return found.sum() / batch.mask.sum()

@@ -29,10 +29,9 @@ from types import FrameType
 
 import pyarrow
 import pyarrow.parquet
-import pypdf
 import torch
-from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
+from benchmarks.pdf_files import pdf
 from reward_models.errors import RrmError
 from reward_models.preference_data import read_preferences
 from rrm.tasks.document import Document, count_words
@@ -355,7 +354,13 @@ def _documents() -> dict[str, bytes]:
         ]
         texts = {".md": STORY, ".txt": STORY, "": STORY, ".html": PAGE, ".htm": PAGE}
         _DOCUMENTS.update({suffix: text.encode() for suffix, text in texts.items()})
-        _DOCUMENTS.update({".markdown": STORY.encode("utf-16"), ".pdf": _pdf(), ".docx": b"PK\x03\x04"})
+        _DOCUMENTS.update(
+            {
+                ".markdown": STORY.encode("utf-16"),
+                ".pdf": pdf(("The Harbour", "He came down at dawn."), ("Night", "Nobody slept."), outline=True),
+                ".docx": b"PK\x03\x04",
+            }
+        )
         _DOCUMENTS.update(_rows(rows))
     return _DOCUMENTS
 
@@ -381,30 +386,6 @@ def _preferences() -> dict[str, bytes]:
 
 _DOCUMENTS: dict[str, bytes] = {}
 _PREFERENCES: dict[str, bytes] = {}
-
-
-def _pdf() -> bytes:
-    """Two pages with text and an outline."""
-    writer = pypdf.PdfWriter()
-    font = DictionaryObject(
-        {
-            NameObject("/Type"): NameObject("/Font"),
-            NameObject("/Subtype"): NameObject("/Type1"),
-            NameObject("/BaseFont"): NameObject("/Helvetica"),
-        }
-    )
-    for lines in (("The Harbour", "He came down at dawn."), ("Night", "Nobody slept.")):
-        page = writer.add_blank_page(width=300, height=300)
-        stream = DecodedStreamObject()
-        shown = " ".join(f"({line}) Tj 0 -20 Td" for line in lines)
-        stream.set_data(f"BT /F1 12 Tf 20 250 Td {shown} ET".encode())
-        page[NameObject("/Contents")] = writer._add_object(stream)
-        fonts = DictionaryObject({NameObject("/F1"): writer._add_object(font)})
-        page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
-        writer.add_outline_item(title=lines[0], page_number=len(writer.pages) - 1)
-    packed = io.BytesIO()
-    writer.write(packed)
-    return packed.getvalue()
 
 
 def main() -> None:

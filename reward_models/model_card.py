@@ -1,6 +1,6 @@
 """The README.md beside exported weights: what they are, how to score with them, what was measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -39,16 +39,21 @@ def write_model_card(folder: Path, facts: CardFacts) -> None:
         base_model=facts.base_model or None,
     )
     parts = [
-        f"# {facts.title}",
         facts.summary,
         "Higher is better. A score is in logits: the sigmoid of the difference of two completions' scores is the "
         "probability that the first is better. A single score has no meaning on its own.",
         f"```python\n{facts.usage.strip()}\n```",
         *facts.notes,
-        *([_table(facts.figures)] if facts.figures else []),
-        LICENSE_NOTE,
     ]
-    text = "\n\n".join(part.strip() for part in parts if part.strip())
+    save_card(folder, data, title=facts.title, parts=parts, figures=facts.figures)
+
+
+def save_card(
+    folder: Path, data: ModelCardData, *, title: str, parts: Sequence[str], figures: Mapping[str, object]
+) -> None:
+    """Write README.md: front matter, a heading, paragraphs, what was measured (if anything was), and the licence."""
+    paragraphs = [f"# {title}", *parts, *([_table(figures)] if figures else []), LICENSE_NOTE]
+    text = "\n\n".join(part.strip() for part in paragraphs if part.strip())
     ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}\n", ignore_metadata_errors=False).save(folder / "README.md")
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from reward_models.errors import ArtifactError
 from reward_models.preference_files import GivenRow
 from rrm.errors import RunError
-from rrm.store import StoredCompletion, put_completions, put_documents
 from rrm.store.run import Run
 from rrm.store.steps import steps
-from rrm.store_documents import completion_id, stored_document
+from rrm.store_documents import store_completions
 from rrm.tasks.document import Document
 from rrm.tasks.own_text import OwnText
 from rrm.tasks.task import AbstractTask
@@ -105,13 +104,15 @@ def _put(run: Run, task: OwnText, document: Document, text: str, writer: str, *,
     assert place is not None  # it was found in the task
     split, level, index = place
     number = int(hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12], 16)
-    put_documents(run, [stored_document(task, document, split=split, level=level, place=index)])
-    completion = StoredCompletion(
-        id=completion_id(document.id, round, writer, number),
-        document_id=document.id,
+    store_completions(
+        run,
+        task,
+        [document],
+        [[text]],
+        split=split,
         level=level,
         round=round,
-        agent_id=writer,
-        text=text,
+        agent=writer,
+        places=[index],
+        numbered_from=number,
     )
-    put_completions(run, [completion])

@@ -31,19 +31,24 @@ def prompts_of(bench: Workbench, found: Sequence[Document]) -> list[str]:
     return [_by_parts(bench, one) if one.id in chosen else bench.task.prompt(one) for one in found]
 
 
-def prompts_of_stored(bench: Workbench, found: Sequence[StoredDocument]) -> list[str]:
+def prompts_by_id(bench: Workbench, found: Sequence[StoredDocument]) -> dict[str, str]:
     """The prompts of documents of the store; one that was brought along and is none of the task is its own prompt."""
-    documents = {one.id: source_of(bench, one) for one in found}
-    own = [document for document in documents.values() if document is not None]
+    sources = {one.id: source_of(bench, one) for one in {each.id: each for each in found}.values()}
+    own = [document for document in sources.values() if document is not None]
     prompts = dict(zip((document.id for document in own), prompts_of(bench, own), strict=True))
-    return [prompts.get(one.id, one.text) for one in found]
+    return {one.id: prompts.get(one.id, one.text) for one in found}
 
 
 def source_of(bench: Workbench, stored: StoredDocument) -> Document | None:
     """The task's document, which knows its parts; None for one that was brought along."""
-    if stored.task != bench.task.name:
+    if not is_of_task(bench, stored):
         return None
     return bench.task.document(split=Split(stored.split), level=stored.level, index=stored.position)
+
+
+def is_of_task(bench: Workbench, stored: StoredDocument) -> bool:
+    """Whether a document of the store is one of the task, and was not brought along with judgements."""
+    return stored.task == bench.task.name
 
 
 def reads_parts(bench: Workbench, document: Document) -> bool:

@@ -99,23 +99,14 @@ class RunRewards(AbstractScorer):
         answered = [_said(text, role="assistant", name=f"completions[{row}]") for row, text in enumerate(completions)]
         found = torch.zeros(self.members, len(answered))
         for prompt, rows in _by_prompt(asked).items():
-            together = self._together(prompt, [answered[row] for row in rows], row=rows[0])
-            for start in range(0, len(rows), together):
-                part = rows[start : start + together]
-                reading = read(self.base, [prompt], [[answered[row] for row in part]], names=self.rewards.reads)
+            for start in range(0, len(rows), TOGETHER):
+                part = rows[start : start + TOGETHER]
+                try:
+                    reading = read(self.base, [prompt], [[answered[row] for row in part]], names=self.rewards.reads)
+                except InvalidInput as error:
+                    raise InvalidInput(f"prompts[{rows[0]}] cannot be read: {error}") from error
                 found[:, part] = self.rewards.scores(reading).detach().cpu().float()
         return found
-
-    def _together(self, prompt: str, completions: list[str], *, row: int) -> int:
-        """How many completions of a prompt may be read at once: where one does not fit, the prompt is cut for it."""
-        if not self.rewards.reads or self.base.context is None:
-            return TOGETHER
-        try:
-            length = len(self.base.encode_prompt(prompt))
-        except InvalidInput as error:
-            raise InvalidInput(f"prompts[{row}] cannot be read: {error}") from error
-        longest = max(len(self.base.encode_completion(text)) for text in completions)
-        return TOGETHER if length + longest <= self.base.context else 1
 
 
 def _by_prompt(prompts: Sequence[str]) -> Mapping[str, list[int]]:

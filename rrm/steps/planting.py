@@ -12,9 +12,8 @@ import numpy as np
 from rrm.judging.planted import AID, REASON, RIGHT, WRONG
 from rrm.prompting import prompts_of
 from rrm.steps.assisting import KIND
-from rrm.steps.sampling import store_completions
 from rrm.store import Purpose, StoredAid, StoredComparison, put_aids, put_comparisons
-from rrm.store_documents import completion_id
+from rrm.store_documents import completion_id, store_completions
 from rrm.tasks.document import Document
 from rrm.tasks.task import Planted, Split
 from rrm.workbench import Workbench
@@ -68,7 +67,8 @@ def _items(bench: Workbench, *, level: int, round: int, count: int) -> list[_Ite
 def _put_briefs(bench: Workbench, item: _Item, *, level: int, round: int) -> None:
     for agent, text in ((RIGHT, item.planted.right), (WRONG, item.planted.wrong)):
         store_completions(
-            bench,
+            bench.run,
+            bench.task,
             [item.document],
             [[text]],
             split=Split.TEST,

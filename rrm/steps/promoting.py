@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 
 from scipy.stats import binomtest
 
-from rrm.prompting import prompts_of
+from rrm.prompting import prompts_by_id, prompts_of
 from rrm.rewards.records import policy_record
 from rrm.steps.fitting import answers_of, final_judgements
 from rrm.steps.reading import completions_by_document
-from rrm.steps.sampling import store_completions
 from rrm.steps.selecting import comparison_of
 from rrm.store import (
     Judgement,
@@ -23,6 +22,7 @@ from rrm.store import (
     step_result,
     utc_now,
 )
+from rrm.store_documents import store_completions
 from rrm.tasks.task import Split
 from rrm.workbench import Workbench, artifact_id
 from rrm.writing_texts import sample_texts
@@ -57,7 +57,8 @@ def evaluate(bench: Workbench, *, level: int, round: int) -> Mapping[str, object
             names=("evaluate", level, round, "new" if agent == new else "old"),
         )
         store_completions(
-            bench,
+            bench.run,
+            bench.task,
             found,
             texts,
             split=Split.VALIDATION,
@@ -147,9 +148,10 @@ def _put_comparisons(
         for number, pair in enumerate(zip(by_new[document.id], by_old[document.id], strict=True))
     ]
     # Several of one document are asked after one of each.
-    asked.sort(key=lambda one: one[1])
+    asked = sorted(asked, key=lambda one: one[1])[: bench.config.judging.promotion_judgements]
+    prompts = prompts_by_id(bench, [document for document, _, _ in asked])
     rows = []
-    for position, (document, number, pair) in enumerate(asked[: bench.config.judging.promotion_judgements]):
+    for position, (document, number, pair) in enumerate(asked):
         # The order within a comparison says nothing about who wrote what.
         if bench.seed_of("order", level, round, document.id, *([number] if number else [])) % 2:
             pair = (pair[1], pair[0])
@@ -157,6 +159,7 @@ def _put_comparisons(
             comparison_of(
                 bench,
                 document,
+                prompts[document.id],
                 *pair,
                 level=level,
                 round=round,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rrm.prompting import prompts_of_stored
+from rrm.prompting import prompts_by_id
 from rrm.rewards.reading import StoredReading, put_together, read
 from rrm.store import StoredComparison, StoredCompletion, completions, documents
 from rrm.tasks.task import Split
@@ -44,7 +44,7 @@ def read_round(bench: Workbench, *, level: int, round: int, split: Split, names:
     parts: list[StoredReading] = []
     # One pass takes documents with equally many completions; a validation document has others than one of a promotion.
     for identifiers in by_size.values():
-        prompts = prompts_of_stored(bench, [known[identifier] for identifier in identifiers])
+        prompts = list(prompts_by_id(bench, [known[identifier] for identifier in identifiers]).values())
         groups = [written[identifier] for identifier in identifiers]
         ids = [completion.id for group in groups for completion in group]
         reading = read(bench.base, prompts, [[one.text for one in group] for group in groups], names=names)

@@ -1,12 +1,11 @@
 """Sample: the agent that stands at a level writes for fresh documents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from rrm.judging.imported import REASON
 from rrm.prompting import prompts_of
-from rrm.store import Purpose, StoredCompletion, comparisons, put_completions, put_documents
-from rrm.store_documents import completion_id, stored_document
-from rrm.tasks.document import Document
+from rrm.store import Purpose, comparisons
+from rrm.store_documents import store_completions
 from rrm.tasks.task import Split
 from rrm.workbench import Workbench
 from rrm.writing_texts import sample_texts
@@ -41,7 +40,15 @@ def sample(bench: Workbench, *, level: int, round: int) -> Mapping[str, object]:
             names=("sample", level, round, split),
         )
         store_completions(
-            bench, documents[split], texts, split=split, level=level, round=round, agent=agent, places=places
+            bench.run,
+            bench.task,
+            documents[split],
+            texts,
+            split=split,
+            level=level,
+            round=round,
+            agent=agent,
+            places=places,
         )
     bench.progress.finish()
     return {"agent": agent, "documents": sum(len(places) for _, places in batches)}
@@ -53,41 +60,3 @@ def still_to_ask(bench: Workbench, *, level: int, round: int, purpose: Purpose) 
     wanted = judging.judgements_per_round if purpose is Purpose.TRAIN else judging.validation_judgements
     there = comparisons(bench.run, level=level, round=round, purpose=purpose)
     return max(0, wanted - sum(one.reason == REASON for one in there))
-
-
-def store_completions(
-    bench: Workbench,
-    found: Sequence[Document],
-    texts: Sequence[Sequence[str]],
-    *,
-    split: Split,
-    level: int,
-    round: int,
-    agent: str,
-    places: Sequence[int],
-    numbered_from: int = 0,
-) -> None:
-    """Put documents, of these places of the task, and what `agent` wrote of them into the store, in one transaction."""
-    with bench.run.transaction():
-        put_documents(
-            bench.run,
-            [
-                stored_document(bench.task, document, split=split, level=level, place=place)
-                for place, document in zip(places, found, strict=True)
-            ],
-        )
-        put_completions(
-            bench.run,
-            [
-                StoredCompletion(
-                    id=completion_id(document.id, round, agent, number),
-                    document_id=document.id,
-                    level=level,
-                    round=round,
-                    agent_id=agent,
-                    text=text,
-                )
-                for document, group in zip(found, texts, strict=True)
-                for number, text in enumerate(group, numbered_from)
-            ],
-        )

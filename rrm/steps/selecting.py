@@ -8,7 +8,7 @@ import torch
 
 from reward_models.acquisition import select as choose
 from rrm.judging.imported import REASON
-from rrm.prompting import prompts_of_stored, source_of
+from rrm.prompting import is_of_task, prompts_by_id
 from rrm.rewards.questions import Candidates, likeness, questions
 from rrm.rewards.questions import candidates as scored
 from rrm.steps.planting import plant
@@ -53,6 +53,7 @@ def select(bench: Workbench, *, level: int, round: int) -> Mapping[str, object]:
 def comparison_of(
     bench: Workbench,
     document: StoredDocument,
+    prompt: str,
     first: StoredCompletion,
     second: StoredCompletion,
     *,
@@ -70,7 +71,7 @@ def comparison_of(
         round=round,
         purpose=purpose,
         document_id=document.id,
-        prompt=prompts_of_stored(bench, [document])[0],
+        prompt=prompt,
         first_completion_id=first.id,
         second_completion_id=second.id,
         reason=reason,
@@ -82,7 +83,7 @@ def comparison_of(
 
 def _has_aids(bench: Workbench, document: StoredDocument, *, level: int) -> bool:
     """Whether its parts are briefed for raters; a document that was brought along has none."""
-    return bench.assistant(level) is not None and source_of(bench, document) is not None
+    return bench.assistant(level) is not None and is_of_task(bench, document)
 
 
 def _is_unaided(bench: Workbench, identifier: str, purpose: Purpose) -> bool:
@@ -132,17 +133,22 @@ def _choose(
     else:
         none = torch.zeros(1, len(candidates))
         selected = choose(none, none, count=wanted, method="random", random_share=1.0, generator=generator)
+    asked = [candidates[pick.index] for pick in selected]
+    prompts = prompts_by_id(bench, [document for document, _, _ in asked])
     return [
         comparison_of(
             bench,
-            *candidates[pick.index],
+            document,
+            prompts[document.id],
+            first,
+            second,
             level=level,
             round=round,
             purpose=purpose,
             reason=str(pick.reason),
             position=position,
         )
-        for position, pick in enumerate(selected)
+        for position, (pick, (document, first, second)) in enumerate(zip(selected, asked, strict=True))
     ]
 
 

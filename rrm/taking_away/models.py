@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import ModelCardData
 
 from reward_models.errors import ArtifactError, InvalidInput
 from reward_models.full_model import FullModel
 from reward_models.lora_model import LoraModel
 from reward_models.member_export import export_full_member, export_lora_member
-from reward_models.model_card import LICENSE_NOTE, base_name
+from reward_models.model_card import base_name, save_card
 from rrm.rewards.models import AbstractRewards, TextRewards
 from rrm.store import Artifact, ArtifactKind, artifacts, step_key, step_result
 from rrm.workbench import ADAPTER, Workbench
@@ -138,7 +138,4 @@ def _card(
         tags=["recursive-reward-modeling", "human-feedback"],
         base_model=base_name(base) or None,
     )
-    table = ["| measured | |", "|---|---|", *(f"| {name} | {value:.4g} |" for name, value in figures.items())]
-    parts = [f"# {title}", summary, *(["\n".join(table)] if figures else []), LICENSE_NOTE]
-    text = "\n\n".join(parts)
-    ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}\n", ignore_metadata_errors=False).save(folder / "README.md")
+    save_card(folder, data, title=title, parts=[summary], figures=figures)

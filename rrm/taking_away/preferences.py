@@ -16,16 +16,7 @@ from rrm.store.transaction import Row, rows_in
 
 ANSWERS, TIES = "preferences.jsonl", "ties.jsonl"
 
-_TEXTS = """SELECT comparisons.id, documents.id AS document, documents.title, prompt.text AS prompt,
-        first_text.text AS first, first.agent_id AS first_agent, second_text.text AS second,
-        second.agent_id AS second_agent, comparisons.reason
-    FROM comparisons JOIN documents ON documents.id = comparisons.document_id
-    JOIN texts AS prompt ON prompt.sha256 = prompt_sha256
-    JOIN completions AS first ON first.id = first_completion_id
-    JOIN completions AS second ON second.id = second_completion_id
-    JOIN texts AS first_text ON first_text.sha256 = first.text_sha256
-    JOIN texts AS second_text ON second_text.sha256 = second.text_sha256
-    WHERE comparisons.id IN ({})"""
+_TEXTS = "SELECT * FROM comparisons_readable WHERE id IN ({})"
 
 
 @dataclass(frozen=True)
@@ -54,6 +45,7 @@ def write_preferences(run: Run, folder: Path) -> WrittenAnswers:
 def preference_rows(run: Run) -> Iterator[dict[str, object]]:
     """A row for each answer that counts."""
     names = {each.id: each.name for each in raters(run)}
+    documents = {each.id: each.document_id for each in comparisons(run)}
     for level, round, purpose in _places(run):
         answers = final_answers(run, level=level, round=round, purpose=purpose)
         texts = {
@@ -66,11 +58,11 @@ def preference_rows(run: Run) -> Iterator[dict[str, object]]:
             yield {
                 **_sides(answer, row),
                 "rater": names[answer.rater_id].removesuffix(" (imported)"),
-                "group": row["document"],
+                "group": documents[answer.comparison_id],
                 "id": answer.id,
                 **imported,
                 "judgement": answer.id,
-                "document": row["document"],
+                "document": documents[answer.comparison_id],
                 "comparison": answer.comparison_id,
                 "title": row["title"],
                 "level": level,

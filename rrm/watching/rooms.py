@@ -34,8 +34,8 @@ def judging_rooms(run: Run, task: AbstractTask) -> tuple[Room, ...]:
     )
 
 
-def training_rooms(run: Run, *, reward_model: str | None = None) -> tuple[Room, ...]:
-    """What reward models and agents learned.
+def training_rooms(run: Run, *, reward_model: str | None = None, gold: bool = True) -> tuple[Room, ...]:
+    """What reward models and agents learned; `gold` is whether the task knows what texts are worth.
 
     `reward_model` names the one whose calibration and honesty are shown; without it, or where it is unknown, the last.
     """
@@ -47,7 +47,7 @@ def training_rooms(run: Run, *, reward_model: str | None = None) -> tuple[Room, 
         honesty_room(honesty_of(fit) if fit is not None else None),
         shift_room(shifted(run, found), trainings),
         choosing_room(choosings(found)),
-        optimisation_room(trainings),
+        optimisation_room(trainings, gold=gold),
         learning_room(trainings),
         spending_room(newest_transcripts(run)),
     )

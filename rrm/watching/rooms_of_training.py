@@ -40,8 +40,8 @@ def calibration_room(found: Reliability | None) -> Room:
     )
 
 
-def optimisation_room(found: Sequence[Optimisation]) -> Room:
-    """Reward along the distance from the base, gold at the ends, held-out win rates."""
+def optimisation_room(found: Sequence[Optimisation], *, gold: bool = True) -> Room:
+    """Reward along the distance from the base, gold at the ends where it is known, held-out win rates."""
     shown = [one for one in found if one.moments]
     if not shown:
         return OPTIMISATION
@@ -71,7 +71,9 @@ def optimisation_room(found: Sequence[Optimisation]) -> Room:
         for one in shown
     ]
     remarks = ["Wins are the held-out judgements that prefer the agent to the one before it; they decide on promotion."]
-    if not any(one.agent for one in shown):
+    if not gold:
+        remarks.append("What your own texts are worth nobody but people can say, so it does not stand here.")
+    elif not any(one.agent for one in shown):
         remarks.append(
             "A report (rrm report) measures what the agents of finished levels are really worth; then it stands here."
         )

@@ -29,6 +29,18 @@ def test_what_fits_stays_as_it_is(policy: Policy) -> None:
     assert (fitted.prompt, fitted.completions, fitted.cut) == ("Tell me.", ("One.", "Two."), 0)
 
 
+def test_a_completion_may_have_more_than_half_where_the_prompt_leaves_it(policy: Policy) -> None:
+    """As long as both fit nothing is cut; beyond, a short prompt stays whole and the completion has the rest."""
+    completion = " ".join(WORDS[:150])
+    length = len(policy.encode_completion(completion))
+    assert 512 < length < 1000
+    fitted = fitted_to_context(policy, "Tell me.", [completion, "short"])
+    assert (fitted.completions, fitted.cut) == ((completion, "short"), 0)
+    longer = fitted_to_context(policy, "Tell me.", [" ".join(WORDS)])
+    assert (longer.prompt, longer.cut) == ("Tell me.", 1)
+    assert 1024 - 8 <= tokens(policy, longer.prompt, longer.completions[0]) <= 1024
+
+
 def test_a_long_prompt_keeps_its_end_and_a_long_completion_its_beginning(policy: Policy) -> None:
     long = " ".join(WORDS)
     fitted = fitted_to_context(policy, long, [long, "short"])

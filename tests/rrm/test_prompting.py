@@ -10,10 +10,9 @@ from agents.sources import GivenPair
 from reward_models.errors import InvalidInput
 from rrm.opening import open_workbench
 from rrm.own_text import generate
-from rrm.prompting import prompts_of, prompts_of_stored, reads_parts, written_of_parts
+from rrm.prompting import prompts_by_id, prompts_of, reads_parts, written_of_parts
 from rrm.starting_own import OwnMaterial
 from rrm.steps.assisting import aids_of, assist
-from rrm.steps.sampling import store_completions
 from rrm.steps.selecting import comparison_of
 from rrm.steps.sources import readable_pairs
 from rrm.store import (
@@ -27,7 +26,7 @@ from rrm.store import (
     put_comparisons,
 )
 from rrm.store.part_briefs import part_briefs, put_part_briefs
-from rrm.store_documents import stored_document
+from rrm.store_documents import store_completions, stored_document
 from rrm.tasks.task import Split
 from rrm.workbench import Workbench
 from tests.rrm.own_runs import MODEL, start, stories_file
@@ -80,7 +79,8 @@ def test_a_document_that_was_brought_along_is_its_own_prompt(bench: Workbench) -
     brought = StoredDocument("imported-1", "imported", 0, "train", 0, "Title", "What is this?")
     own = bench.document(Split.TRAIN, 0, 1)
     stored = StoredDocument(own.id, bench.task.name, 0, "train", 1, own.title, own.text)
-    assert prompts_of_stored(bench, [brought, stored]) == ["What is this?", bench.task.prompt(own)]
+    prompts = prompts_by_id(bench, [brought, stored, brought])
+    assert list(prompts.items()) == [(brought.id, "What is this?"), (own.id, bench.task.prompt(own))]
 
 
 def test_no_aid_is_planned_for_a_document_that_was_brought_along(bench: Workbench) -> None:
@@ -93,7 +93,7 @@ def test_no_aid_is_planned_for_a_document_that_was_brought_along(bench: Workbenc
             StoredCompletion(f"{document.id}/round-0/any/{n}", document.id, 1, 0, "any", str(n)) for n in (0, 1)
         )
         asked = comparison_of(
-            bench, document, first, second, level=1, round=0, purpose=Purpose.TRAIN, reason="random", position=0
+            bench, document, "?", first, second, level=1, round=0, purpose=Purpose.TRAIN, reason="random", position=0
         )
         planned.append(asked.aids_planned)
     assert planned == [True, False]
@@ -123,12 +123,20 @@ def test_a_document_that_comes_again_for_a_promotion_keeps_its_aids(bench: Workb
     own = bench.document(Split.VALIDATION, 1, place)
     for number, purpose in enumerate((Purpose.VALIDATION, Purpose.PROMOTION)):
         store_completions(
-            bench, [own], [["a", "b"]], split=Split.VALIDATION, level=1, round=0, agent=str(number), places=[place]
+            bench.run,
+            bench.task,
+            [own],
+            [["a", "b"]],
+            split=Split.VALIDATION,
+            level=1,
+            round=0,
+            agent=str(number),
+            places=[place],
         )
         stored = stored_document(bench.task, own, split=Split.VALIDATION, level=1, place=place)
         one, other = completions(bench.run, level=1, round=0, agent_id=str(number))
         asked = comparison_of(
-            bench, stored, one, other, level=1, round=0, purpose=purpose, reason="random", position=number
+            bench, stored, "?", one, other, level=1, round=0, purpose=purpose, reason="random", position=number
         )
         put_comparisons(bench.run, [asked])
     found = [assist(bench, level=1, round=0, purposes=[purpose]) for purpose in (Purpose.VALIDATION, Purpose.PROMOTION)]

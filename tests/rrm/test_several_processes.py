@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from reward_models.processes import Processes
 from rrm.opening import open_workbench
 from rrm.orders import call, leading
 from rrm.rounds import play_round
@@ -98,6 +99,10 @@ def test_another_process_may_not_work_on_a_run_by_itself(both: Both) -> None:
     assert "Several processes share train, fit and round only" in printed
 
 
-def test_a_process_alone_calls_nobody() -> None:
+def test_a_process_alone_calls_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits to hear it: to say anything would need a process group, and there is none."""
+    said: list[str] = []
+    monkeypatch.setattr(Processes, "say", lambda _, word: said.append(word))
     with leading():
         call("fit", level=0, round=0)
+    assert said == []

@@ -1,18 +1,16 @@
 """Texts out of files: what is text, what is not, and that everything is accounted for."""
 
 import gzip
-import io
 import json
 from pathlib import Path
 
 import datasets
-import pypdf
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
 from benchmarks.fuzz_readers import fuzz
+from benchmarks.pdf_files import pdf
 from reward_models.errors import ArtifactError
 from rrm.texts.html_text import read_html
 from rrm.texts.markdown_text import read_markdown
@@ -21,27 +19,6 @@ from rrm.texts.source_text import Section, sections_of
 from rrm.texts.words import paragraphs
 
 LONG = "a line that a machine broke because it had become too long for"
-
-
-def pdf(*pages: tuple[str, ...], outline: bool = False, password: str | None = None) -> bytes:
-    writer = pypdf.PdfWriter()
-    names = {"/Type": "/Font", "/Subtype": "/Type1", "/BaseFont": "/Helvetica"}
-    font = DictionaryObject({NameObject(name): NameObject(value) for name, value in names.items()})
-    for lines in pages:
-        page = writer.add_blank_page(width=300, height=300)
-        stream = DecodedStreamObject()
-        shown = " ".join(f"({line}) Tj 0 -20 Td" for line in lines)
-        stream.set_data(f"BT /F1 12 Tf 20 250 Td {shown} ET".encode())
-        page[NameObject("/Contents")] = writer._add_object(stream)
-        fonts = DictionaryObject({NameObject("/F1"): writer._add_object(font)})
-        page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
-        if outline and lines:
-            writer.add_outline_item(title=lines[0], page_number=len(writer.pages) - 1)
-    if password is not None:
-        writer.encrypt(password, algorithm="RC4-128")
-    packed = io.BytesIO()
-    writer.write(packed)
-    return packed.getvalue()
 
 
 def read_one(path: Path, data: bytes, **settings: str) -> tuple[Section, ...]:

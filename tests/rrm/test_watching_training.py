@@ -157,6 +157,17 @@ def test_rooms_of_an_empty_run_say_what_to_do(tmp_path: Path) -> None:
     assert all(room.table is None and room.svg is None and room.empty.endswith(".") for room in rooms)
 
 
+def test_where_nobody_knows_what_texts_are_worth_no_report_is_promised(finished: Path) -> None:
+    with Run.open(finished) as run:
+        known, own = (
+            next(room for room in training_rooms(run, gold=gold) if room.key == "optimisation")
+            for gold in (True, False)
+        )
+    assert (known.table, known.svg) == (own.table, own.svg)
+    assert "rrm report" in " ".join(known.remarks) and "rrm report" not in " ".join(own.remarks)
+    assert "nobody but people can say" in own.remarks[-1]
+
+
 def test_rooms_of_a_climbed_run_have_a_figure_and_its_numbers(finished: Path) -> None:
     with Run.open(finished) as run:
         rooms = {room.key: room for room in (*judging_rooms(run, Shiftlog(seed=run.seed)), *training_rooms(run))}

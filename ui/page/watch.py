@@ -6,6 +6,7 @@ from functools import partial
 import gradio as gr
 
 from reward_models.errors import RrmError
+from rrm.tasks.task import AbstractKnownTask
 from rrm.transcript_page import legend, marked, token_rows
 from rrm.transcripts import in_words
 from rrm.watching.memory import Memory
@@ -47,7 +48,9 @@ def _judging(page: Page, memory: Memory[tuple[Room, ...]]) -> str:
 
 def _training(page: Page, memory: Memory[tuple[Room, ...]], name: str | None = None) -> str:
     try:
-        return show_rooms(memory.recall(f"training {name}", lambda: training_rooms(page.run, reward_model=name)))
+        gold = isinstance(page.task, AbstractKnownTask)
+        found = memory.recall(f"training {name}", lambda: training_rooms(page.run, reward_model=name, gold=gold))
+        return show_rooms(found)
     except RrmError as problem:
         return render("problem.html", {"problem": str(problem)})
 
