@@ -26,7 +26,7 @@ ended is noticed at once, by the launcher."""
 BUCKET = 2**24
 """Numbers that are added up in one go: 64 MiB."""
 SHARDED = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}
-"""What cuts the weights into pieces, by the variable with which `accelerate launch` asks for it."""
+"""What divides weights or optimiser, by the variable with which `accelerate launch` asks for it."""
 LAUNCHED = {"LOCAL_RANK", "WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"}
 """Variables of the launchers that accelerate knows: without any of them nothing is asked of it."""
 
@@ -153,12 +153,12 @@ def present_processes() -> Processes:
     """Those that `accelerate launch` (or `torchrun`) started, of which this is one; without a launcher, this one alone.
 
     The first call joins them, and takes this process's GPU as its device: make it before a model is loaded. Raises
-    `InvalidInput` if the weights shall be cut into pieces, or if the processes cannot reach each other.
+    `InvalidInput` if weights or optimiser shall be divided, or if the processes cannot reach each other.
     """
     for variable, name in SHARDED.items():
         if os.environ.get(variable, "false").lower() == "true":
             raise InvalidInput(
-                f"{name} cuts the weights into pieces, and here every process must hold all of them; launch with "
+                f"{name} divides weights or optimiser among the processes, and here each holds them whole; launch with "
                 "configs/accelerate/ddp.yaml, and if the model is too large for one GPU train adapters (lora)."
             )
     if not LAUNCHED & os.environ.keys():

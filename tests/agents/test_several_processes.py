@@ -121,9 +121,9 @@ def test_without_a_launcher_there_is_one_process_and_no_group() -> None:
 
 
 @pytest.mark.parametrize("variable", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
-def test_weights_in_pieces_are_refused(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_divides_weights_or_optimiser_is_refused(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "true")
-    with pytest.raises(InvalidInput, match=r"every process must hold all of them; launch with .*ddp\.yaml"):
+    with pytest.raises(InvalidInput, match=r"here each holds them whole; launch with .*ddp\.yaml"):
         CASES["rloo"].run()
 
 
