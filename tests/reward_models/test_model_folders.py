@@ -194,7 +194,11 @@ def test_a_file_of_a_model_is_not_its_folder(model: Path) -> None:
         Path("org/model"),
     ],
 )
-def test_what_looks_like_a_path_is_never_asked_for_on_the_hub(source: str | Path) -> None:
+def test_what_looks_like_a_path_is_never_asked_for_on_the_hub(
+    source: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")  # beside it there is nothing, whatever lies beside the project
     assert is_path(source)
     with pytest.raises(ArtifactError, match="it does not exist; give the folder"):
         load_model(AutoModel, source, dtype=torch.float32)

@@ -18,7 +18,7 @@ def test_nothing_is_lost_or_doubled_when_the_page_is_killed(
     page_kills.main()
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["kills_inside_writes"] > 0
-    # How many there are depends on the machine; with eight programs and three tabs there are always some.
+    # How many answers there are depends on the machine; with eight programs and three tabs there are always some.
     assert found["answers_pressed"] == found["shown_as_saved"] > 10
     wrong = ("saved_but_lost", "pressed_but_lost", "refused", "doubled", "given_to_two_tabs")
     assert {name: found[name] for name in wrong} == dict.fromkeys(wrong, 0)
