@@ -4,18 +4,18 @@ from rrm.config import WHOLE_COMPLETIONS, AgentSection
 from rrm.sessions.choices import Choices
 
 OBJECTIVES: Choices = (
-    ("RLOO: each brief against the others of its document", "rloo"),
-    ("REINFORCE: each brief against a plain baseline", "reinforce"),
+    ("RLOO: each completion against the others of its prompt", "rloo"),
+    ("REINFORCE: each completion against a plain baseline", "reinforce"),
     ("Actor-critic: each token against what a critic expects", "actor_critic"),
     ("PPO: several clipped updates on each batch", "ppo"),
-    ("GRPO: the same, scaled within the briefs of a document", "grpo"),
+    ("GRPO: the same, scaled within the completions of a prompt", "grpo"),
     ("Natural gradient: steps measured by what they change", "natural_gradient"),
     ("TRPO: the same, with a line search", "trpo"),
-    ("Online DPO: pairs of its own briefs, compared by the reward", "online_dpo"),
+    ("Online DPO: pairs of its own completions, compared by the reward", "online_dpo"),
     ("DPO: the judged comparisons, without a reward model", "dpo"),
-    ("Distribution matching: briefs weighed towards the optimum", "distribution_matching"),
-    ("Supervised: the best of the base's briefs, imitated", "supervised"),
-    ("Reward-conditioned: briefs behind words on how good they are", "reward_conditioned"),
+    ("Distribution matching: completions weighed towards the optimum", "distribution_matching"),
+    ("Supervised: the best of the base's completions, imitated", "supervised"),
+    ("Reward-conditioned: completions behind words on how good they are", "reward_conditioned"),
 )
 REGULARIZERS: Choices = (
     ("Fixed price", "fixed"),
@@ -46,9 +46,9 @@ def agent_in_words(settings: AgentSection) -> str:
     """What an agent is trained with, as a phrase."""
     parts = [objective_in_words(settings), *_price_in_words(settings)]
     if settings.budget:
-        parts.append(f"never more than {settings.budget:g} nats a brief")
+        parts.append(f"never more than {settings.budget:g} nats a completion")
     if settings.total_variation:
-        parts.append(f"never more than {settings.total_variation:g} of total variation a brief")
+        parts.append(f"never more than {settings.total_variation:g} of total variation a completion")
     if settings.horizon == "myopic":
         parts.append("each token for what it adds itself")
     if settings.weights == "lora":
@@ -71,6 +71,6 @@ def _price_in_words(settings: AgentSection) -> list[str]:
         case "fixed":
             return [f"a nat costs {settings.beta:g}"]
         case "adaptive":
-            return [f"a nat costs at first {settings.beta:g}, towards {settings.kl_target:g} nats a brief"]
+            return [f"a nat costs at first {settings.beta:g}, towards {settings.kl_target:g} nats a completion"]
         case "early_stop":
-            return [f"a nat costs {settings.beta:g}", f"it ends at {settings.kl_target:g} nats a brief"]
+            return [f"a nat costs {settings.beta:g}", f"it ends at {settings.kl_target:g} nats a completion"]

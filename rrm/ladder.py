@@ -199,4 +199,4 @@ def _first_todo(facts: _Facts, level: int) -> str:
     if judging.rater != "people":
         return "Start it: the simulated rater judges, so it goes through without anybody."
     count = judging.judgements_per_round + judging.validation_judgements
-    return f"Start it: it writes briefs and chooses about {count} comparisons of them, which people then judge."
+    return f"Start it: it writes completions and chooses about {count} comparisons of them, which people then judge."

@@ -150,7 +150,7 @@ def _gold(level: LevelFigures, policy: str) -> float | None:
 
 def _training_curves(bench: Workbench, levels: Sequence[LevelFigures]) -> dict[str, list[Curve]]:
     """Reward and KL over the steps of each level's last agent."""
-    curves: dict[str, list[Curve]] = {"Reward (conservative)": [], "KL(agent || base), nats a brief": []}
+    curves: dict[str, list[Curve]] = {"Reward (conservative)": [], "KL(agent || base), nats a completion": []}
     last = bench.config.rounds.rounds_per_level - 1
     for level in levels:
         found = stored_progress(bench.run, step_key(level=level.level, round=last, name="optimise"))

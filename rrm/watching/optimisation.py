@@ -18,19 +18,19 @@ class Moment:
     reward: float
     """The (conservative) reward: a stand-in for what people would say."""
     kl: float
-    """KL(agent || base) of a brief in nats."""
+    """KL(agent || base) of a completion in nats."""
     reward_spread: float | None = None
-    """Deviation of the reward between the briefs of one document; None where it was not measured."""
+    """Deviation of the reward between the completions of one document; None where it was not measured."""
     member_spread: float | None = None
-    """Deviation of a brief's score between the members; None where it was not measured."""
+    """Deviation of a completion's score between the members; None where it was not measured."""
     beta: float | None = None
     """Price of a nat in this step; None in what older versions wrote, as all below."""
     entropy: float | None = None
     """Mean entropy of the next token in nats."""
     distinct: float | None = None
-    """Share of different briefs among those of a document."""
+    """Share of different completions among those of a document."""
     gold: float | None = None
-    """What the briefs were really worth; only reports know."""
+    """What the completions were really worth; only reports know."""
     measures: tuple[tuple[str, float], ...] = ()
     """The figures that the objective itself keeps, by name."""
 
@@ -42,7 +42,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """What briefs of a policy are really worth; only a report measures that."""
+    """What completions of a policy are really worth; only a report measures that."""
 
     gold: float
     kl: float

@@ -116,7 +116,7 @@ def optimisation_figure(found: Sequence[Optimisation]) -> Figure:
             ends = [one.base.kl**0.5, one.agent.kl**0.5], [one.base.gold, one.agent.gold]
             axes[-1].plot(*ends, label=name, color=colour, linewidth=1.2, marker="D", markersize=5, linestyle=":")
     axes[0].set_ylabel("reward (stand-in)")
-    axes[-1].set_xlabel("√KL(agent ‖ base), √nats a brief")
+    axes[-1].set_xlabel("√KL(agent ‖ base), √nats a completion")
     if measured:
         axes[-1].set_ylabel("gold utility")
         _plain(axes[-1])
@@ -136,7 +136,7 @@ def training_curves(found: Sequence[Moment]) -> Figure:
     steps = [moment.step + 1 for moment in found]
     for axis, values, name in (
         (upper, [moment.reward for moment in found], "reward"),
-        (lower, [moment.kl for moment in found], "KL, nats a brief"),
+        (lower, [moment.kl for moment in found], "KL, nats a completion"),
     ):
         axis.plot(steps, values, color=ACCENT, linewidth=1.4, marker="o", markersize=2.5)
         axis.set_ylabel(name)

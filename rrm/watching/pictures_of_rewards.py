@@ -51,8 +51,8 @@ def shift_figure(rows: Rows, trainings: Sequence[Optimisation]) -> Figure:
         name = f"level {one.level}" if one.round == 0 else f"level {one.level}, round {one.round}"
         below.plot(x, y, label=name, color=colour, linewidth=1.6, marker="o", markersize=2.5)
     below.set_ylim(bottom=0)
-    below.set_xlabel("√KL(agent ‖ base), √nats a brief")
-    below.set_ylabel("members' disagreement\nabout its briefs, logits")
+    below.set_xlabel("√KL(agent ‖ base), √nats a completion")
+    below.set_ylabel("members' disagreement\nabout its completions, logits")
     _plain(below, "y")
     if len(drawn) > 1:
         below.legend(fontsize=9, frameon=False)

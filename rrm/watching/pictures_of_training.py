@@ -21,10 +21,10 @@ LONGEST_TITLE = 32
 _FIGURES = (
     ("reward", "reward"),
     ("gold", "gold utility"),
-    ("kl", "KL, nats a brief"),
+    ("kl", "KL, nats a completion"),
     ("beta", PRICE),
     ("entropy", "entropy, nats a token"),
-    ("distinct", "different briefs, share"),
+    ("distinct", "different completions, share"),
     ("reward_spread", "reward, spread in a document"),
     ("member_spread", "members, spread"),
 )

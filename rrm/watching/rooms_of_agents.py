@@ -14,8 +14,8 @@ from rrm.watching.room import Room, Show, Table, columns
 LEARNING = Room(
     key="learning",
     title="The newest training, step by step",
-    reading="Everything that was measured at each step. Entropy and the share of different briefs fall when the agent "
-    "narrows down to a few of them; a price that is fixed does not move.",
+    reading="Everything that was measured at each step. Entropy and the share of different completions fall when the "
+    "agent narrows down to a few of them; a price that is fixed does not move.",
     empty="There is no training to look into yet; one begins with the step optimise of a round.",
 )
 SPENDING = Room(

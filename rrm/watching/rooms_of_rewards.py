@@ -24,8 +24,9 @@ HONESTY = Room(
 SHIFT = Room(
     key="shift",
     title="Under policy shift",
-    reading="How often a reward model agrees with answers it never saw: about briefs like those it was fitted on, and "
-    "about briefs of the agent that it trained, which sought out what it likes. A gap between the two is its price.",
+    reading="How often a reward model agrees with answers it never saw: about completions like those it was fitted "
+    "on, and about completions of the agent that it trained, which sought out what it likes. A gap between the two "
+    "is its price.",
     empty="No reward model has been tested on what its agent wrote yet. Play a round under Rounds to its end.",
 )
 CHOOSING = Room(
@@ -158,13 +159,13 @@ def _spread_in_words(trainings: Sequence[Optimisation]) -> tuple[str, ...]:
     if first.member_spread is None or last.member_spread is None:
         return ()
     words = (
-        f"While the last agent was trained, the members' disagreement about its briefs went from "
+        f"While the last agent was trained, the members' disagreement about its completions went from "
         f"{first.member_spread:.2f} to {last.member_spread:.2f} logits"
     )
     if first.reward_spread is None or last.reward_spread is None:
         return (f"{words}.",)
     return (
-        f"{words}, and the reward's deviation between briefs of one document from {first.reward_spread:.2f} to "
+        f"{words}, and the reward's deviation between completions of one document from {first.reward_spread:.2f} to "
         f"{last.reward_spread:.2f}: where that is gone, there is nothing left to learn from.",
     )
 

@@ -19,10 +19,17 @@ CALIBRATION = Room(
 OPTIMISATION = Room(
     key="optimisation",
     title="Reward and worth of the agent",
-    reading="Above, the reward that training sees, along the distance from the base; below, what the briefs are really "
-    "worth. Reward that goes on rising while the worth falls is over-optimisation.",
+    reading="Above, the reward that training sees, along the distance from the base; below, what the completions are "
+    "really worth. Reward that goes on rising while the worth falls is over-optimisation.",
     empty="No agent has been trained yet. Play a round under Rounds until its step optimise.",
 )
+WITHOUT_GOLD = replace(
+    OPTIMISATION,
+    title="Reward of the agent",
+    reading="The reward that training sees, along the distance from the base. What the completions are really worth "
+    "nobody but people can say of your own texts: a reward that goes on rising may be over-optimisation.",
+)
+"""The same where the task does not know what texts are worth."""
 
 
 def calibration_room(found: Reliability | None) -> Room:
@@ -43,8 +50,9 @@ def calibration_room(found: Reliability | None) -> Room:
 def optimisation_room(found: Sequence[Optimisation], *, gold: bool = True) -> Room:
     """Reward along the distance from the base, gold at the ends where it is known, held-out win rates."""
     shown = [one for one in found if one.moments]
+    empty = OPTIMISATION if gold else WITHOUT_GOLD
     if not shown:
-        return OPTIMISATION
+        return empty
     heads = columns(
         level=Show.COUNT,
         round=Show.COUNT,
@@ -71,9 +79,7 @@ def optimisation_room(found: Sequence[Optimisation], *, gold: bool = True) -> Ro
         for one in shown
     ]
     remarks = ["Wins are the held-out judgements that prefer the agent to the one before it; they decide on promotion."]
-    if not gold:
-        remarks.append("What your own texts are worth nobody but people can say, so it does not stand here.")
-    elif not any(one.agent for one in shown):
+    if gold and not any(one.agent for one in shown):
         remarks.append(
             "A report (rrm report) measures what the agents of finished levels are really worth; then it stands here."
         )
@@ -81,7 +87,7 @@ def optimisation_room(found: Sequence[Optimisation], *, gold: bool = True) -> Ro
         f"level {one.level} round {one.round}" for one in shown
     )
     return replace(
-        OPTIMISATION,
+        empty,
         svg=as_page_svg(optimisation_figure(shown), description=said),
         table=Table(heads, tuple(rows)),
         remarks=tuple(remarks),

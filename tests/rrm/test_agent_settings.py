@@ -47,13 +47,13 @@ def test_an_agent_in_words() -> None:
     assert agent_in_words(AgentSection()) == "RLOO; a nat costs 0.1; 60 steps"
     found = AgentSection(objective="trpo", regularizer="adaptive", beta=0.5, kl_target=6, budget=12, weights="lora")
     assert agent_in_words(found) == (
-        "TRPO; a nat costs at first 0.5, towards 6 nats a brief; never more than 12 nats a brief; "
+        "TRPO; a nat costs at first 0.5, towards 6 nats a completion; never more than 12 nats a completion; "
         "LoRA adapters of rank 8; 60 steps"
     )
     found = AgentSection(objective="supervised", regularizer="early_stop", total_variation=0.5, steps=9)
     assert agent_in_words(found) == (
-        "Supervised; a nat costs 0.1; it ends at 4 nats a brief; "
-        "never more than 0.5 of total variation a brief; 9 steps"
+        "Supervised; a nat costs 0.1; it ends at 4 nats a completion; "
+        "never more than 0.5 of total variation a completion; 9 steps"
     )
     assert "each token for what it adds itself" in agent_in_words(AgentSection(horizon="myopic"))
 

@@ -241,6 +241,6 @@ def test_a_played_run_fills_the_rooms(finished: Path) -> None:
     for key in ("honesty", "shift"):
         check(rooms[key])
         assert rooms[key].svg is not None
-    assert "members' disagreement about its briefs went from" in rooms["shift"].remarks[-1]
+    assert "members' disagreement about its completions went from" in rooms["shift"].remarks[-1]
     # A level has one round here, so nothing was chosen.
     assert rooms["choosing"] is CHOOSING

@@ -108,10 +108,10 @@ def test_every_figure_of_a_step_is_read_whatever_version_wrote_it(tmp_path: Path
         assert dict(series(found)) == {
             "reward": ((0, 0.5), (1, 1.0), (2, 1.0)),
             "gold utility": ((2, 0.9),),
-            "KL, nats a brief": ((0, 1.0), (1, 4.0), (2, 4.0)),
+            "KL, nats a completion": ((0, 1.0), (1, 4.0), (2, 4.0)),
             "price of a nat, beta": ((1, 0.2), (2, 0.2)),
             "entropy, nats a token": ((1, 0.5), (2, 0.5)),
-            "different briefs, share": ((1, 0.75), (2, 0.75)),
+            "different completions, share": ((1, 0.75), (2, 0.75)),
             "advantage spread": ((1, 2.0),),
             "clipped share": ((1, 0.125),),
         }
@@ -121,7 +121,7 @@ def test_every_figure_of_a_step_is_read_whatever_version_wrote_it(tmp_path: Path
             and room.svg is not None
             and room.remarks == ("The agent of level 0, round 0, 3 steps so far.",)
         )
-        assert room.table.rows[2] == ("KL, nats a brief", 1.0, 4.0, 1.0, 4.0)
+        assert room.table.rows[2] == ("KL, nats a completion", 1.0, 4.0, 1.0, 4.0)
 
 
 def test_the_longest_transcript_of_the_newest_agent_of_a_level_is_shown(copied: Path) -> None:
@@ -165,7 +165,7 @@ def test_where_nobody_knows_what_texts_are_worth_no_report_is_promised(finished:
         )
     assert (known.table, known.svg) == (own.table, own.svg)
     assert "rrm report" in " ".join(known.remarks) and "rrm report" not in " ".join(own.remarks)
-    assert "nobody but people can say" in own.remarks[-1]
+    assert "nobody but people can say" in own.reading and "worth" not in own.title
 
 
 def test_rooms_of_a_climbed_run_have_a_figure_and_its_numbers(finished: Path) -> None:

@@ -68,7 +68,7 @@ def test_own_text_is_briefed(finished: str, tmp_path: Path, capsys: Capsys) -> N
     assert (first["source"], second["source"]) == (str(one), str(two))
     assert len(first["completions"]) == len(second["completions"]) == 2
     assert call_json(capsys, *arguments) == [first, second]
-    assert f"{two}, briefed by {second['agent']}:\n\n{second['completions'][0]}" in call(capsys, *arguments)
+    assert f"{two}, written by {second['agent']}:\n\n{second['completions'][0]}" in call(capsys, *arguments)
 
 
 def test_own_text_comes_from_standard_input(

@@ -26,13 +26,13 @@ def generate(
     level: Level,
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FILE", help="Texts to brief, one document a file; none or `-`: standard input."),
+        typer.Argument(metavar="FILE", help="Texts to write for, one document a file; none or `-`: standard input."),
     ] = None,
-    count: Annotated[int, typer.Option(help="Briefs of each text.", min=1)] = 1,
-    seed: Annotated[int, typer.Option(help="The briefs drawn follow from this number.", min=0)] = 0,
+    count: Annotated[int, typer.Option(help="Completions for each text.", min=1)] = 1,
+    seed: Annotated[int, typer.Option(help="The completions drawn follow from this number.", min=0)] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Let the agent of a level brief your own text.
+    """Let the agent of a level write for your own text.
 
     The agent that stands at the level is asked: the promoted one, or the base model if none was promoted.
     """
@@ -45,7 +45,7 @@ def generate(
         for source, one in zip(sources, found, strict=True)
     ]
     blocks = [
-        f"{source}, briefed by {one.agent}:\n\n" + "\n\n".join(one.completions)
+        f"{source}, written by {one.agent}:\n\n" + "\n\n".join(one.completions)
         for source, one in zip(sources, found, strict=True)
     ]
     show(value, as_json=as_json, text="\n\n".join(blocks))
@@ -60,12 +60,12 @@ def score(
     document: Annotated[
         str,
         typer.Option(
-            metavar="FILE", help="The text that the completions brief; `-`: standard input.", show_default=False
+            metavar="FILE", help="The text that they were written for; `-`: standard input.", show_default=False
         ),
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Score briefs of your own text by the reward model of a level; higher is better.
+    """Score completions for your own text by the reward model of a level; higher is better.
 
     That is the model of the session that was made current in the page, else the last that a round fitted. Scores of one
     document compare with each other: a difference of d means that a rater prefers the higher one with probability

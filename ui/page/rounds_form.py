@@ -71,18 +71,18 @@ class AgentForm:
             listed(REGULARIZERS),
             value=settings.regularizer,
             label="What a nat away from the base costs",
-            info="Nats (of KL) measure how far its briefs have moved from what the untrained base would write.",
+            info="Nats (of KL) measure how far its completions have moved from what the untrained base would write.",
         )
         self.controls["beta"] = gr.Number(
             settings.beta, label="Price of a nat (beta)", info="Reward that a nat must bring."
         )
         self.controls["kl_target"] = gr.Number(
-            settings.kl_target, label="The KL that it goes to, in nats a brief", visible=shown["kl_target"]
+            settings.kl_target, label="The KL that it goes to, in nats a completion", visible=shown["kl_target"]
         )
         self.controls["budget"] = gr.Number(
             settings.budget,
-            label="Hard budget of one brief, in nats; 0: none",
-            info="Whatever it has learned, no brief spends more.",
+            label="Hard budget of one completion, in nats; 0: none",
+            info="Whatever it has learned, no completion spends more.",
         )
         self.controls["steps"] = gr.Number(settings.steps, precision=0, label="Steps of training")
 
@@ -96,13 +96,11 @@ class AgentForm:
             settings.lora_rank, precision=0, label="Rank of the adapters", visible=shown["lora_rank"]
         )
         self.controls["total_variation"] = gr.Number(
-            settings.total_variation, label="Hard limit of the total variation of one brief; 0: none"
+            settings.total_variation, label="Hard limit of the total variation of one completion; 0: none"
         )
         self.controls["learning_rate"] = gr.Number(settings.learning_rate, label="Learning rate")
-        self.controls["prompts_per_step"] = gr.Number(
-            settings.prompts_per_step, precision=0, label="Documents in a step"
-        )
-        self.controls["group"] = gr.Number(settings.group, precision=0, label="Briefs of each document (group)")
+        self.controls["prompts_per_step"] = gr.Number(settings.prompts_per_step, precision=0, label="Prompts in a step")
+        self.controls["group"] = gr.Number(settings.group, precision=0, label="Completions of each prompt (group)")
 
 
 def _matters(settings: AgentSection) -> dict[str, bool]:

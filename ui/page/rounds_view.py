@@ -35,15 +35,15 @@ TONES = {
 }
 STEP_TONES = {"done": "good", "running": "running", "failed": "bad", "begun": "waiting"}
 DOES = {
-    "sample": "The agent of the level writes briefs of fresh documents.",
-    "select": "Pairs of briefs are chosen to be judged.",
+    "sample": "The agent of the level writes completions for fresh documents.",
+    "select": "Pairs of completions are chosen to be judged.",
     "assist": "The agent of the level below briefs the parts, as aids.",
-    "judge": "Raters say which brief of a pair is better.",
+    "judge": "Raters say which completion of a pair is better.",
     "fit": "An ensemble of reward models learns from the judgements.",
     "optimise": "An agent is trained on that reward, near the base.",
-    "evaluate": "The new agent and the one before it brief the same fresh documents.",
+    "evaluate": "The new agent and the one before it write for the same fresh documents.",
     "assist-promotion": "Aids for these, too.",
-    "judge-promotion": "Raters say which of the two briefs is better.",
+    "judge-promotion": "Raters say which of the two completions is better.",
     "promote": "The wins are counted.",
 }
 """The steps of a round, in a rater's words."""

@@ -179,17 +179,19 @@ def test_what_the_agent_is_trained_with_is_chosen_on_the_page(tmp_path: Path, br
             page.get_by_label("What it learns from").click()
             page.get_by_role("option", name="PPO").click()
             page.get_by_label("Price of a nat").fill("0")
-            page.get_by_label("Hard budget of one brief").fill("12")
+            page.get_by_label("Hard budget of one completion").fill("12")
             assert page.evaluate("document.documentElement.scrollWidth") <= 400
             assert serious_findings(page) == []
             # What cannot be used is refused as a sentence, and what was filled in stays.
             page.get_by_role("button", name="Start the round").click()
             page.get_by_role("alert").get_by_text("it must begin above 0").wait_for()
-            assert page.get_by_label("Hard budget of one brief").input_value() == "12"
+            assert page.get_by_label("Hard budget of one completion").input_value() == "12"
             page.get_by_label("Price of a nat").fill("0.5")
             page.get_by_role("button", name="Start the round").click()
             page.get_by_text("waits for 42 judgements").wait_for()
-        words = "PPO; a nat costs at first 0.5, towards 6 nats a brief; never more than 12 nats a brief; 4 steps"
+        words = (
+            "PPO; a nat costs at first 0.5, towards 6 nats a completion; never more than 12 nats a completion; 4 steps"
+        )
         with open_page(browser, served, "/rounds?__theme=dark") as watched:
             watched.page.get_by_text(f"Its agent: {words}.").wait_for()
             # Nothing can be started now, so there is nothing to choose.
