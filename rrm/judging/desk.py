@@ -30,7 +30,7 @@ MOST_CARDS = 20
 """Cards that may be asked for at once."""
 
 _NOTHING_YET = "There is nothing to judge yet. Start a round on the page Rounds: its comparisons appear here."
-_ALL_DONE = "Everything that was asked is judged. The next round, or its training, starts on the page Rounds."
+_ALL_DONE = "Everything that was asked is judged. What comes next stands on the page Rounds."
 _OTHERS = "You have judged all that is open to you. What is left waits for other raters."
 _OTHER_TAB = "What is left is open in another window of yours. Go on there, or bring it here if that one is closed."
 
