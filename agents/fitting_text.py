@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from agents.policy import Policy
+from reward_models.errors import InvalidInput
 
 SHARE = 0.5
 """The most of the context that completions take; the rest is for the prompt."""
@@ -27,7 +28,8 @@ def fitted_to_context(policy: Policy, prompt: str, completions: Sequence[str]) -
     """The same texts where each completion fits behind the prompt; else their ends and beginnings that do.
 
     A completion may have half of the context, or what the prompt leaves of it where that is more; what the longest of
-    them then leaves is the prompt's.
+    them then leaves is the prompt's. Of a chat, what the user says is cut, and the template's own words stay. Raises
+    InvalidInput where these alone leave no room.
     """
     context = policy.context
     asked = policy.encode_prompt(prompt)
@@ -39,7 +41,7 @@ def fitted_to_context(policy: Policy, prompt: str, completions: Sequence[str]) -
     pairs = zip(completions, written, strict=True)
     fitted = tuple(text if len(tokens) <= room else _beginning(policy, tokens, room) for text, tokens in pairs)
     left = context - max(len(policy.encode_completion(text)) for text in fitted)
-    ending = prompt if len(asked) <= left else _ending(policy, asked, left)
+    ending = prompt if len(asked) <= left else _ending(policy, prompt, tokens=len(asked), room=left)
     cut = sum(one != other for one, other in zip((prompt, *completions), (ending, *fitted), strict=True))
     return FittedText(ending, fitted, cut)
 
@@ -52,6 +54,15 @@ def _beginning(policy: Policy, tokens: Sequence[int], room: int) -> str:
     return next((text for text in texts if len(policy.encode_completion(text)) <= room), "")
 
 
-def _ending(policy: Policy, tokens: Sequence[int], room: int) -> str:
-    texts = (policy.decode(list(tokens[-keep:])) for keep in range(room - _STEP, 0, -_STEP))
-    return next(text for text in texts if text and len(policy.encode_prompt(text)) <= room)
+def _ending(policy: Policy, prompt: str, *, tokens: int, room: int) -> str:
+    said: list[int] = policy.tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
+    most = room - (tokens - len(said))  # what stands around it, of a template or a beginning token, stays
+    texts = (str(policy.tokenizer.decode(said[-keep:])) for keep in range(most, 0, -_STEP))
+    found = next((text for text in texts if text and len(policy.encode_prompt(text)) <= room), None)
+    if found is None:
+        raise InvalidInput(
+            f"A prompt of {tokens} tokens cannot be cut to the {room} that its completion leaves of the "
+            f"{policy.context} that the model reads: what the chat template puts around it is as long; take a model "
+            "that reads more."
+        )
+    return found

@@ -48,20 +48,29 @@ batch = tokenizer([prompt + completion], padding=True, truncation=True, return_t
 with torch.no_grad():
     score = model(**batch).logits[:, 0]
 """
-NOTES = (
+PLAIN = (
     "Prompt and completion are joined as they are. Chat messages go through the tokenizer's own template: "
-    "`tokenizer(tokenizer.apply_chat_template(messages, tokenize=False), add_special_tokens=False)`.",
-    "One member says nothing about how sure the ensemble is; the spread between members does.",
+    "`tokenizer(tokenizer.apply_chat_template(messages, tokenize=False), add_special_tokens=False)`."
 )
+CHAT = (
+    "It was fitted on chats: a prompt is what a user says, a completion what the assistant answers, both in the "
+    "tokenizer's own template. Scores of texts that are joined without it mean nothing."
+)
+SPREAD = "One member says nothing about how sure the ensemble is; the spread between members does."
+_JOINED = "batch = tokenizer([prompt + completion], "
+_TEMPLATED = """messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
+text = tokenizer.apply_chat_template(messages, tokenize=False)
+batch = tokenizer([text], add_special_tokens=False, """
 
 
 def export_full_member(
-    model: FullModel, member: int, folder: Path, *, figures: Mapping[str, object] | None = None
+    model: FullModel, member: int, folder: Path, *, figures: Mapping[str, object] | None = None, chat: bool = False
 ) -> Exported:
     """Write one member as a sequence classifier with one output, its tokenizer and a model card.
 
     The classifier's scores are compared with the member's before anything takes the folder's name. `figures` are what
-    the card reports. Raises InvalidInput for no such member or one that no classifier can express.
+    the card reports, `chat` is whether it was fitted on messages. Raises InvalidInput for no such member or one that no
+    classifier can express.
     """
     weight, constant = _head(model, member)
     backbone = model.trained.backbones[member]
@@ -75,18 +84,18 @@ def export_full_member(
         classifier.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         summary = f"member {member} of {model.members}, each trained as a whole from {base or 'one backbone'}"
-        write_model_card(partial, _facts(summary, base=base, usage=USAGE, left=left, figures=figures or {}))
+        write_model_card(partial, _facts(summary, base=base, usage=USAGE, left=left, figures=figures or {}, chat=chat))
     return Exported(folder=Path(folder), constant=left)
 
 
 def export_lora_member(
-    model: LoraModel, member: int, folder: Path, *, figures: Mapping[str, object] | None = None
+    model: LoraModel, member: int, folder: Path, *, figures: Mapping[str, object] | None = None, chat: bool = False
 ) -> Exported:
     """Write one member as a PEFT adapter of a sequence classifier with one output: adapter, head, tokenizer, card.
 
     The base model is named and not copied. The adapter is read back and its scores compared with the member's before
-    anything takes the folder's name. `figures` are what the card reports. Raises InvalidInput for no such member or one
-    that no classifier can express.
+    anything takes the folder's name. `figures` are what the card reports, `chat` is whether it was fitted on messages.
+    Raises InvalidInput for no such member or one that no classifier can express.
     """
     weight, constant = _head(model, member)
     backbone = model.trained.backbone
@@ -103,7 +112,8 @@ def export_lora_member(
         usage = ADAPTER_USAGE.replace("BASE_MODEL", repr(base))
         summary = f"member {member} of {model.members} adapters on {base or 'a backbone made in memory'}"
         write_model_card(
-            partial, _facts(summary, base=base, usage=usage, left=left, figures=figures or {}, library="peft")
+            partial,
+            _facts(summary, base=base, usage=usage, left=left, figures=figures or {}, chat=chat, library="peft"),
         )
         read = PeftModel.from_pretrained(plain, str(partial)).eval()
         _check_adapter(read, int(tokenizer.pad_token_id), model, member, left=left)
@@ -189,6 +199,7 @@ def _facts(
     usage: str,
     left: float,
     figures: Mapping[str, object],
+    chat: bool,
     library: str = "transformers",
 ) -> CardFacts:
     offset = (
@@ -199,8 +210,8 @@ def _facts(
         title="Reward model",
         summary=f"A reward model fitted to pairwise preferences: {summary}.",
         base_model=base,
-        usage=usage,
+        usage=usage.replace(_JOINED, _TEMPLATED) if chat else usage,
         library="peft" if library == "peft" else "transformers",
-        notes=(*NOTES, *((offset,) if left else ())),
+        notes=(CHAT if chat else PLAIN, SPREAD, *((offset,) if left else ())),
         figures=figures,
     )

@@ -111,7 +111,7 @@ class Workbench:
 
     def rewards(self, found: Artifact) -> AbstractRewards:
         """A reward model, read from the run's folder."""
-        return load_rewards(self.run.folder / found.folder, backbone=self.backbone)
+        return load_rewards(self.run.folder / found.folder, backbone=self.backbone, chat=self.base.chat)
 
     def backbone(self) -> Backbone:
         """The base's trunk, for reward models whose members read texts."""

@@ -18,7 +18,7 @@ from reward_models.stacked_adapters import AdapterSettings
 from rrm.config import RewardSection
 from rrm.errors import RunError
 from rrm.rewards.answers import Answers
-from rrm.rewards.models import AbstractRewards, HeadsRewards, TextRewards
+from rrm.rewards.models import AbstractRewards, HeadsRewards, TextRewards, spoken
 
 
 class Stage(NamedTuple):
@@ -76,17 +76,19 @@ def fit_rewards(
     settings: RewardSection,
     generator: torch.Generator,
     backbone: Callable[[], Backbone],
+    chat: bool,
     checkpoint: Path,
     watch: Watch | None = None,
 ) -> Fitted:
     """Fit to answers. Equal answers, settings and generators give equal models.
 
-    `backbone` gives members that read texts what they start from. A fit by gradient keeps where it stands in the file
-    `checkpoint`, and goes on from there after a kill, also from its end; heads are fitted too quickly for that.
+    `backbone` gives members that read texts what they start from; with `chat` they read them as messages. A fit by
+    gradient keeps where it stands in the file `checkpoint`, and goes on from there after a kill, also from its end;
+    heads are fitted too quickly for that.
     """
     if settings.kind == "heads":
         return _heads(answers, settings, generator, watch)
-    return _by_gradient(answers, settings, generator, backbone(), checkpoint, watch)
+    return _by_gradient(answers, settings, generator, backbone(), chat, checkpoint, watch)
 
 
 def _heads(answers: Answers, settings: RewardSection, generator: torch.Generator, watch: Watch | None) -> Fitted:
@@ -121,12 +123,13 @@ def _by_gradient(
     settings: RewardSection,
     generator: torch.Generator,
     backbone: Backbone,
+    chat: bool,
     checkpoint: Path,
     watch: Watch | None,
 ) -> Fitted:
     pairs = EncodedPairs(
-        first=backbone.encode(answers.first.prompts, answers.first.completions),
-        second=backbone.encode(answers.second.prompts, answers.second.completions),
+        first=backbone.encode(*spoken(answers.first.prompts, answers.first.completions, chat=chat)),
+        second=backbone.encode(*spoken(answers.second.prompts, answers.second.completions, chat=chat)),
         labels=answers.labels,
         weights=torch.ones_like(answers.labels),
         # With a single document there is nothing to keep together.
@@ -163,7 +166,7 @@ def _by_gradient(
     if held_out is None:
         raise RunError("A fit by gradient kept nothing apart to test itself on; this is a fault of the program.")
     return Fitted(
-        rewards=TextRewards(result.model),
+        rewards=TextRewards(result.model, chat=chat),
         comparisons=record.comparisons + record.held_out_comparisons,
         unseen=Unseen(record.held_out_comparisons, held_out.accuracy, held_out.loss),
         record={**asdict(record), "cut": pairs.first.cut + pairs.second.cut},

@@ -1,7 +1,7 @@
 """A fitted reward model of a run: heads over what the base reads anyway, or members that read texts."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import final
 
@@ -9,6 +9,7 @@ import torch
 
 from agents.rollout import Rollouts
 from reward_models.backbone import Backbone
+from reward_models.conversations import Conversation
 from reward_models.ensemble import TENSORS_FILE, Ensemble
 from reward_models.reward_model import AbstractRewardModel, load_reward_model
 from rrm.config import RewardSection
@@ -76,9 +77,10 @@ class HeadsRewards(AbstractRewards):
 class TextRewards(AbstractRewards):
     """Members that read a prompt and a completion as text: adapters on the base's trunk, or whole models."""
 
-    def __init__(self, model: AbstractRewardModel) -> None:
-        """Wrap a fitted model."""
+    def __init__(self, model: AbstractRewardModel, *, chat: bool) -> None:
+        """Wrap a fitted model; with `chat` it reads what a user says and an assistant answers (see `spoken`)."""
         self.model = model
+        self.chat = chat
 
     @property
     def members(self) -> int:
@@ -92,27 +94,42 @@ class TextRewards(AbstractRewards):
 
     def scores(self, reading: Reading) -> torch.Tensor:
         """The members on the texts."""
-        return self.model.scores(reading.prompts, reading.completions)
+        return self.model.scores(*spoken(reading.prompts, reading.completions, chat=self.chat))
 
     def scores_of_rollouts(self, rollouts: Rollouts) -> torch.Tensor:
         """The members on what was written: a pass of their own over it."""
         samples = rollouts.samples
         prompts = [prompt for prompt in samples.prompts for _ in range(samples.group)]
-        return self.model.scores(prompts, samples.completions)
+        return self.model.scores(*spoken(prompts, samples.completions, chat=self.chat))
 
     def save(self, folder: Path) -> None:
         """As `AbstractRewardModel.save`; adapters without the trunk, which comes with the task."""
         self.model.save(folder)
 
 
-def load_rewards(folder: Path, *, backbone: Callable[[], Backbone]) -> AbstractRewards:
-    """Read what `save` wrote; adapters go on the trunk that `backbone` gives.
+def spoken(
+    prompts: Sequence[str], completions: Sequence[str], *, chat: bool
+) -> tuple[Sequence[Conversation], Sequence[Conversation]]:
+    """Texts as members read them: as they are, or, of a chat model, as one message of a user and one of the assistant.
+
+    Then they go through the template of the members' own tokenizer, as the policy's prompts do.
+    """
+    if not chat:
+        return prompts, completions
+    return (
+        [[{"role": "user", "content": text}] for text in prompts],
+        [[{"role": "assistant", "content": text}] for text in completions],
+    )
+
+
+def load_rewards(folder: Path, *, backbone: Callable[[], Backbone], chat: bool) -> AbstractRewards:
+    """Read what `save` wrote; adapters go on the trunk that `backbone` gives, and `chat` is as it was fitted.
 
     Raises ArtifactError where a file is missing or damaged, or the trunk is not the one they were fitted on.
     """
     if (folder / TENSORS_FILE).exists():
         return HeadsRewards(Ensemble.load(folder))
-    return TextRewards(load_reward_model(folder, backbone=backbone()))
+    return TextRewards(load_reward_model(folder, backbone=backbone()), chat=chat)
 
 
 def features_read(settings: RewardSection) -> tuple[str, ...]:

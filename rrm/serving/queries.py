@@ -61,21 +61,58 @@ class Opening(NamedTuple):
     after: str
 
 
-def asked_in(prompt: str, opening: Opening | None) -> str:
-    """What the user said in a prompt that has this template's marks around it; any other prompt as it is."""
-    if opening is None or len(prompt) < len(opening.before) + len(opening.after):
+def asked_in(prompt: str, opening: Opening | None, *, name: str = "prompt") -> str:
+    """What the user said in a prompt that has this template's marks around it; a prompt without them as it is.
+
+    Raises InvalidInput where a prompt begins and ends as the template does, and yet is not one message of a user in it:
+    the template writes today's date and the trainer's is another day's, or there are several messages. To read it as
+    what a user said would put the template around it twice.
+    """
+    if opening is None:
         return prompt
-    if not (prompt.startswith(opening.before) and prompt.endswith(opening.after)):
-        return prompt
-    return prompt.removeprefix(opening.before).removesuffix(opening.after)
+    whole = len(prompt) >= len(opening.before) + len(opening.after)
+    if whole and prompt.startswith(opening.before) and prompt.endswith(opening.after):
+        return prompt.removeprefix(opening.before).removesuffix(opening.after)
+    first = _MARK.match(opening.before)
+    if first is not None and opening.after.strip() and prompt.startswith(first[0]) and prompt.endswith(opening.after):
+        raise InvalidInput(
+            f"{name} begins with {prompt[:_SHOWN]!r}, as the chat template of this model does, but is not one message "
+            f"of a user in it, which begins with {opening.before[:_SHOWN]!r} here; send what the user says without a "
+            "template, and no system message or earlier turns"
+        )
+    return prompt
 
 
 def _start(query: str, prompt: str) -> int | None:
     """Where the completion begins; None if the prompt is not at the beginning, nor behind marks alone."""
+    pieces = _pieces(prompt)
     place = 0
-    while not query.startswith(prompt, place):
+    while (end := _behind(query, place, pieces)) is None:
         mark = _MARK.match(query, place)
         if mark is None:
             return None
         place = mark.end()
-    return place + len(prompt)
+    return end
+
+
+def _pieces(prompt: str) -> list[str]:
+    """Its marks, and the texts between them."""
+    found, place = [], 0
+    for mark in _MARK.finditer(prompt):
+        found += [prompt[place : mark.start()], mark[0]]
+        place = mark.end()
+    return [piece for piece in (*found, prompt[place:]) if piece]
+
+
+def _behind(query: str, place: int, pieces: Sequence[str]) -> int | None:
+    """Where a prompt ends that begins at a place; None if it does not begin there.
+
+    Tokenizers that begin every text with a space (Llama 2, Mistral) decode one next to each special token.
+    """
+    for number, piece in enumerate(pieces):
+        if (number or place) and not query.startswith(piece, place) and query.startswith(" ", place):
+            place += 1
+        if not query.startswith(piece, place):
+            return None
+        place += len(piece)
+    return place

@@ -127,7 +127,8 @@ def remote_reward(
         completion_of(query, prompt, ends=ends, name=f"query[{row}]")
         for row, (query, prompt) in enumerate(zip(queries, prompts, strict=True))
     ]
-    found = rewards.score([asked_in(prompt, opening) for prompt in prompts], completions)
+    asked = [asked_in(prompt, opening, name=f"prompts[{row}]") for row, prompt in enumerate(prompts)]
+    found = rewards.score(asked, completions)
     return RemoteReply(
         rewards=list(found.rewards),
         scores=unit(torch.tensor(found.rewards, dtype=torch.float64)).tolist(),

@@ -73,6 +73,7 @@ def fitted(
         settings=material.settings,
         generator=bench.generator("session", material.level, "fit", len(rows), order),
         backbone=bench.backbone,
+        chat=bench.base.chat,
         checkpoint=unfinished / f"fit-{len(rows)}-{order}.safetensors",
         watch=watch or (lambda stage: bench.progress.note(stage.words)),
     )

@@ -65,6 +65,7 @@ def _fit(bench: Workbench, answers: Answers, *, level: int, round: int) -> Fitte
         settings=bench.config.reward,
         generator=bench.generator("fit", level, round),
         backbone=bench.backbone,
+        chat=bench.base.chat,
         checkpoint=_unfinished(bench, artifact_id("reward-model", level, round)),
         watch=lambda stage: bench.progress.note(stage.words),
     )

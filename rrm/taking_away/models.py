@@ -13,7 +13,7 @@ from reward_models.lora_model import LoraModel
 from reward_models.member_export import export_full_member, export_lora_member
 from reward_models.model_card import base_name, save_card
 from rrm.rewards.models import AbstractRewards, TextRewards
-from rrm.store import Artifact, ArtifactKind, artifacts, step_key, step_result
+from rrm.store import Artifact, ArtifactKind, Run, artifacts, step_key, step_result
 from rrm.workbench import ADAPTER, Workbench
 
 
@@ -28,23 +28,24 @@ class TakenModel:
     """What lies there, in a sentence."""
 
 
-def write_models(bench: Workbench, folder: Path) -> list[TakenModel]:
-    """Write every reward model and every agent of the run. Raises ArtifactError where one of them is damaged."""
-    taken = [_write_reward_model(bench, found, folder) for found in _of(bench, ArtifactKind.REWARD_MODEL)]
-    return [*taken, *(_write_agent(bench, found, folder) for found in _of(bench, ArtifactKind.AGENT))]
+def write_models(bench: Workbench, folder: Path, *, moment: Run) -> list[TakenModel]:
+    """Write every reward model and every agent that the run had at a moment (`database.one_moment`).
+
+    Raises ArtifactError where one of them is damaged.
+    """
+    rewards, agents = (artifacts(moment, kind=kind) for kind in (ArtifactKind.REWARD_MODEL, ArtifactKind.AGENT))
+    return [
+        *(_write_reward_model(bench, found, folder, _figures(moment, found, name="fit")) for found in rewards),
+        *(_write_agent(bench, found, folder, _figures(moment, found, name="optimise")) for found in agents),
+    ]
 
 
-def _of(bench: Workbench, kind: ArtifactKind) -> list[Artifact]:
-    return list(artifacts(bench.run, kind=kind))
-
-
-def _write_reward_model(bench: Workbench, found: Artifact, folder: Path) -> TakenModel:
+def _write_reward_model(bench: Workbench, found: Artifact, folder: Path, figures: Mapping[str, object]) -> TakenModel:
     """The ensemble as this project loads it, and beside it each member as a classifier, where one can express it."""
     target = folder / "reward-models" / found.id
     bench.progress.note(f"reward model {found.id}")
     _copy(bench.run.folder / found.folder, target)
     rewards = bench.rewards(found)
-    figures = _figures(bench, found, name="fit")
     written = _members(rewards, target / "members", figures)
     how = (
         f"{written} members are in members/, each a one-output sequence classifier of transformers or peft"
@@ -65,14 +66,16 @@ def _write_reward_model(bench: Workbench, found: Artifact, folder: Path) -> Take
 
 def _members(rewards: AbstractRewards, target: Path, figures: Mapping[str, object]) -> int:
     """How many members were written; none where a classifier cannot express them."""
-    model = rewards.model if isinstance(rewards, TextRewards) else None
+    if not isinstance(rewards, TextRewards):
+        return 0
+    model, chat = rewards.model, rewards.chat
     export: Callable[[int], object]
     if isinstance(model, LoraModel):
         lora = model
-        export = lambda member: export_lora_member(lora, member, target / str(member), figures=figures)  # noqa: E731
+        export = lambda member: export_lora_member(lora, member, target / str(member), figures=figures, chat=chat)  # noqa: E731
     elif isinstance(model, FullModel):
         full = model
-        export = lambda member: export_full_member(full, member, target / str(member), figures=figures)  # noqa: E731
+        export = lambda member: export_full_member(full, member, target / str(member), figures=figures, chat=chat)  # noqa: E731
     else:
         return 0
     try:
@@ -84,7 +87,7 @@ def _members(rewards: AbstractRewards, target: Path, figures: Mapping[str, objec
     return rewards.members
 
 
-def _write_agent(bench: Workbench, found: Artifact, folder: Path) -> TakenModel:
+def _write_agent(bench: Workbench, found: Artifact, folder: Path, figures: Mapping[str, object]) -> TakenModel:
     target = folder / "agents" / found.id
     bench.progress.note(f"agent {found.id}")
     source = bench.run.folder / found.folder
@@ -99,15 +102,15 @@ def _write_agent(bench: Workbench, found: Artifact, folder: Path) -> TakenModel:
         f"learned from people's judgements{f'; it was trained within {limit}' if limit else ''}.",
         base=bench.base_source,
         pipeline="text-generation",
-        figures=_figures(bench, found, name="optimise"),
+        figures=figures,
         library="peft" if adapter else "transformers",
     )
     return TakenModel(found.id, str(target.relative_to(folder)), f"Agent: {what}.")
 
 
-def _figures(bench: Workbench, found: Artifact, *, name: str) -> dict[str, object]:
+def _figures(run: Run, found: Artifact, *, name: str) -> dict[str, object]:
     """The plain numbers of the step that made a model."""
-    result = step_result(bench.run, step_key(level=found.level, round=found.round, name=name)) or {}
+    result = step_result(run, step_key(level=found.level, round=found.round, name=name)) or {}
     inner = result.get("held_out") if name == "fit" else result
     numbers = inner if isinstance(inner, Mapping) else {}
     return {

@@ -1,5 +1,6 @@
 """Texts cut to what a model reads: nothing changes that fits, ends of prompts and beginnings of completions stay."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from agents.fitting_text import fitted_to_context
 from agents.policy import Policy
 from agents.rollout import trace
+from reward_models.errors import InvalidInput
 from rrm.tasks.shiftlog.task import Shiftlog
 
 WORDS = [f"word{n}" for n in range(900)]
@@ -65,3 +67,17 @@ def test_a_model_that_cannot_read_a_pair_refuses_it_and_reads_what_was_fitted(po
     long = " ".join(WORDS)
     fitted = fitted_to_context(policy, long, ["yes"])
     assert trace(policy, [fitted.prompt], [fitted.completions]).mask.sum() == len(policy.encode_completion("yes"))
+
+
+def test_of_a_chat_what_the_user_says_is_cut_and_the_template_stays(policy: Policy) -> None:
+    """Of a prompt that is little too long the beginning goes, and not the text that the template puts before it."""
+    tokenizer = copy.deepcopy(policy.tokenizer)
+    tokenizer.chat_template = "[be kind] {% for each in messages %}{{ each['content'] }}{% endfor %} [answer]"
+    chat = Policy(policy.model, tokenizer, chat=True)
+    said = next(" ".join(WORDS[:n]) for n in range(1, 900) if tokens(chat, " ".join(WORDS[:n]), "yes") > 1024)
+    fitted = fitted_to_context(chat, said, ["yes"])
+    assert said.endswith(fitted.prompt) and len(said) - len(fitted.prompt) < 80
+    assert 1024 - 8 <= tokens(chat, fitted.prompt, "yes") <= 1024
+    tokenizer.chat_template = "be kind " * 1200 + tokenizer.chat_template
+    with pytest.raises(InvalidInput, match=r"cannot be cut to .* what the chat template puts around it"):
+        fitted_to_context(chat, "Tell me.", ["yes"])

@@ -277,6 +277,27 @@ def test_a_fresh_process_with_plain_libraries_gives_the_same_scores(tiny_backbon
         torch.testing.assert_close(torch.tensor(found[name]), scores, rtol=1e-6, atol=3e-6)
 
 
+@pytest.mark.parametrize("chat", [False, True])
+def test_the_code_on_a_member_s_card_scores_as_it_was_fitted(
+    tiny_backbone: Backbones, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chat: bool
+) -> None:
+    backbone = tiny_backbone("gpt2", pad="</s>")
+    backbone.tokenizer.chat_template = "{% for each in messages %}w1 {{ each['content'] }} w2 {% endfor %}"
+    model = made_up(backbone, "full")
+    assert isinstance(model, FullModel)
+    export_full_member(model, 0, tmp_path / "one", chat=chat)
+    card = (tmp_path / "one" / "README.md").read_text()
+    monkeypatch.chdir(tmp_path / "one")
+    names: dict[str, object] = {"prompt": PROMPTS[0], "completion": TEXTS[0]}
+    exec(card.split("```python\n")[1].split("```")[0], names)
+    plain = float(model.scores([PROMPTS[0]], [TEXTS[0]])[0])
+    asked, answered = {"role": "user", "content": PROMPTS[0]}, {"role": "assistant", "content": TEXTS[0]}
+    messages = float(model.scores([[asked]], [[answered]])[0])
+    assert abs(plain - messages) > 1e-3
+    assert float(names["score"]) == pytest.approx(messages if chat else plain, abs=1e-5)  # type: ignore[arg-type]
+    assert ("fitted on chats" in card) == chat
+
+
 def run_plain(texts: list[str], bases: dict[str, str | None]) -> dict[str, list[float]]:
     command = [sys.executable, "-c", PLAIN, json.dumps(texts), json.dumps(bases)]
     done = subprocess.run(

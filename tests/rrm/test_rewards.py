@@ -18,7 +18,7 @@ from rrm.rewards.conservative import conservative
 from rrm.rewards.domains import domains_of, writers
 from rrm.rewards.fitting import Fitted, Stage, fit_rewards
 from rrm.rewards.held_out import answered, by_name, differences, honesty_record, thirds
-from rrm.rewards.models import HeadsRewards, features_read, load_rewards
+from rrm.rewards.models import HeadsRewards, TextRewards, features_read, load_rewards
 from rrm.rewards.questions import BLOCK, Candidates, candidates, in_order, likeness
 from rrm.rewards.reading import Reading, StoredReading, put_together, read
 from rrm.steps.fitting import answers_of, final_judgements
@@ -51,6 +51,7 @@ def fitted(bench: Workbench, answers: Answers, folder: Path, kind: str, **watchi
         settings=settings,
         generator=torch.Generator().manual_seed(5),
         backbone=bench.backbone,
+        chat=False,
         checkpoint=folder / "fit.safetensors",
         **watching,  # type: ignore[arg-type]
     )
@@ -115,7 +116,7 @@ def test_what_is_saved_is_read_back_and_scores_the_same(
 ) -> None:
     made = fitted(bench, answers, tmp_path, kind)
     made.rewards.save(tmp_path / "model")
-    again = load_rewards(tmp_path / "model", backbone=bench.backbone)
+    again = load_rewards(tmp_path / "model", backbone=bench.backbone, chat=False)
     assert again.members == made.rewards.members == 2
     assert again.reads == made.rewards.reads == (("mean_hidden",) if kind == "heads" else ())
     assert torch.allclose(again.scores(answers.first), made.rewards.scores(answers.first), atol=1e-6)
@@ -280,3 +281,38 @@ def test_likeness_is_read_only_where_it_matters(bench: Workbench, answers: Answe
     assert found is not None
     expected = answers.first.features["mean_hidden"] - answers.second.features["mean_hidden"]
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_members_of_a_chat_model_read_its_template(
+    bench: Workbench, answers: Answers, tmp_path: Path, kind: str
+) -> None:
+    """The tokens are those of the template, in the fit and in every score; joined texts would be other ones."""
+    trunk = bench.backbone()
+    trunk.tokenizer.chat_template = (
+        "{% for each in messages %}{{ each['role'] }}: {{ each['content'] }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    settings = RewardSection.model_validate({**TINY.model_dump(), "kind": kind})
+    made, plain = (
+        fit_rewards(
+            answers,
+            settings=settings,
+            generator=torch.Generator().manual_seed(5),
+            backbone=lambda: trunk,
+            chat=chat,
+            checkpoint=tmp_path / f"{chat}.safetensors",
+        ).rewards
+        for chat in (True, False)
+    )
+    reading = answers.first.rows([0, 1])
+    found = made.scores(reading)
+    texts = [
+        f"user: {one}\nassistant: {other}\n" for one, other in zip(reading.prompts, reading.completions, strict=True)
+    ]
+    assert isinstance(made, TextRewards)
+    assert torch.allclose(found, made.model.scores(["", ""], texts), atol=1e-5)
+    assert float((found - plain.scores(reading)).abs().min()) > 1e-3
+    made.save(tmp_path / "model")
+    again = load_rewards(tmp_path / "model", backbone=lambda: trunk, chat=True)
+    assert torch.allclose(again.scores(reading), found, atol=1e-5)

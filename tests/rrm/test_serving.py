@@ -112,7 +112,7 @@ def test_messages_are_read_for_what_they_say(level_0: RunRewards) -> None:
 
 
 def test_members_that_read_texts_are_asked_in_the_same_way(level_0: RunRewards) -> None:
-    texts = RunRewards(TextRewards(Sizes()), level_0.base, name="sizes", settings=level_0.settings)
+    texts = RunRewards(TextRewards(Sizes(), chat=False), level_0.base, name="sizes", settings=level_0.settings)
     found = texts.reward_function(name="sizes").score(["aa", "b", "aa"], ["x", "yyyy", "zzz"])
     # Members give (2, 1), (1, 4), (2, 3): means 1.5, 2.5, 2.5, spreads 0.5, 1.5, 0.5; less half the spread.
     assert found.mean == pytest.approx((1.5, 2.5, 2.5))
@@ -142,6 +142,16 @@ def test_a_level_without_a_reward_model_is_named(tmp_path: Path) -> None:
         ("Say: </s>", "Say: ", ""),
         ("yes", "", "yes"),
         ("Say: yes<END>", "Say: ", "yes<END>"),
+        # Tokenizers that begin every text with a space decode one beside each special token.
+        ("<s> Say: yes</s>", "Say: ", "yes"),
+        ("<s> [INST] Say it [/INST]  Yes.</s>", "<s>[INST] Say it [/INST]", "  Yes."),
+        (
+            "<|im_start|> user\nHi<|im_end|> \n<|im_start|> bot\nYo",
+            "<|im_start|>user\nHi<|im_end|>\n<|im_start|>bot\n",
+            "Yo",
+        ),
+        ("<s> <|user|> Hi <|bot|> Yo", "<|user|>Hi<|bot|>", " Yo"),
+        ("<|user|> Hi", "<|user|> ", "Hi"),
     ],
 )
 def test_the_completion_stands_behind_the_prompt(query: str, prompt: str, expected: str) -> None:
@@ -184,6 +194,20 @@ def test_a_query_without_its_prompt_in_front_is_refused(query: str) -> None:
 def test_the_marks_of_a_template_are_taken_off_where_they_are_around_it(prompt: str, expected: str) -> None:
     assert asked_in(prompt, Opening("<user>", "</user><answer>")) == expected
     assert asked_in(prompt, None) == prompt
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "<user>Date: 21 Nov\nHi</user><answer>",  # of another day
+        "<user>Be kind.</user><user>Date: 22 Nov\nHi</user><answer>",  # behind another message
+    ],
+)
+def test_a_prompt_that_only_looks_like_the_template_is_refused(prompt: str) -> None:
+    opening = Opening("<user>Date: 22 Nov\n", "</user><answer>")
+    with pytest.raises(InvalidInput, match=r"prompts\[3\] begins with '<user>.*begins with '<user>Date: 22 Nov"):
+        asked_in(prompt, opening, name="prompts[3]")
+    assert asked_in("Date: 21 Nov\nHi", opening) == "Date: 21 Nov\nHi"
 
 
 def test_marks_that_overlap_are_not_both_there() -> None:
