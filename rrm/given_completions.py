@@ -18,6 +18,8 @@ from rrm.texts.rows import open_rows
 
 NAMES = ("document", "prompt", "title", "id")
 """Columns that say what a completion is about, the first that a row has."""
+SHOWN = 5
+"""Rows that are named for each reason why they were left out."""
 WRITER = "given"
 """How the agent id of a given completion begins; who wrote it follows."""
 
@@ -28,8 +30,8 @@ class GivenReport:
 
     given: int
     stored: int
-    rejected: tuple[tuple[str, int], ...]
-    """(why, rows), the most frequent first."""
+    rejected: tuple[tuple[str, tuple[str, ...]], ...]
+    """(why, which rows), the most frequent first."""
     levels: tuple[tuple[int, int], ...]
     """(level, completions)."""
 
@@ -37,7 +39,7 @@ class GivenReport:
         """For a person."""
         where = ", ".join(f"{count} at level {level}" for level, count in self.levels) or "none"
         lines = [f"{self.stored} of {self.given} completions are in the run now ({where})."]
-        return "\n".join([*lines, *(f"  {count} left out: {why}" for why, count in self.rejected)])
+        return "\n".join([*lines, *(f"  {_counted(which)} left out: {why}" for why, which in self.rejected)])
 
 
 def give_completions(run: Run, task: AbstractTask, source: str | Path, *, round: int = 0) -> GivenReport:
@@ -55,13 +57,13 @@ def give_completions(run: Run, task: AbstractTask, source: str | Path, *, round:
         columns = ", ".join(dict.fromkeys(name for row in rows for name in row.values)) or "none"
         raise ArtifactError(f"{source} has the columns {columns}; expected completion, and one of {', '.join(NAMES)}")
     chosen = {(step.level, step.round) for step in steps(run) if step.name == "select"}
-    refused: Counter[str] = Counter()
+    refused: dict[str, list[str]] = {}
     levels: Counter[int] = Counter()
     with run.transaction():
         for row in rows:
             found = _understood(task, row)
             if isinstance(found, str):
-                refused[found] += 1
+                refused.setdefault(found, []).append(f"{row.file}, line {row.line}" if row.file else f"line {row.line}")
                 continue
             document, text, writer = found
             if (document.height, round) in chosen:
@@ -74,7 +76,7 @@ def give_completions(run: Run, task: AbstractTask, source: str | Path, *, round:
     return GivenReport(
         given=len(rows),
         stored=sum(levels.values()),
-        rejected=tuple(refused.most_common()),
+        rejected=tuple((why, tuple(refused[why])) for why in sorted(refused, key=lambda why: -len(refused[why]))),
         levels=tuple(sorted(levels.items())),
     )
 
@@ -89,14 +91,24 @@ def _understood(task: OwnText, row: GivenRow) -> tuple[Document, str, str] | str
     name = next((row.values[column] for column in NAMES if isinstance(row.values.get(column), str)), None)
     if name is None:
         return f"it has none of the columns {', '.join(NAMES)} that say what it is about"
-    document = task.named(str(name))
-    if document is None:
-        return "what it is about is no document of this run, or more than one"
+    documents = task.named(str(name))
+    if len(documents) != 1:
+        return (
+            f"its title or words are those of {len(documents)} documents of this run; name one by its id"
+            if documents
+            else "what it is about is no document of this run"
+        )
     by = row.values.get("by")
     writer = f"{WRITER}-{by}" if isinstance(by, str) and by else WRITER
     if any("\ud800" <= character <= "\udfff" for character in text + writer):
         return "it holds half a surrogate pair, which is no character"
-    return document, text, writer
+    return documents[0], text, writer
+
+
+def _counted(which: tuple[str, ...]) -> str:
+    """How many rows, and the first of them by their places."""
+    more = ", ..." if len(which) > SHOWN else ""
+    return f"{len(which)} ({', '.join(which[:SHOWN])}{more})"
 
 
 def _put(run: Run, task: OwnText, document: Document, text: str, writer: str, *, round: int) -> None:

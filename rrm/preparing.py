@@ -181,7 +181,12 @@ def _check_enough(task: OwnText, config: Configuration) -> None:
             if not task.size(split=split, level=level):
                 has = ", ".join(f"{task.size(split=one, level=level)} {one.value}" for one in Split)
                 raise ConfigurationError(
-                    f"{config.text.source} has too little text for {task.levels} levels: at level {level} there are "
-                    f"{has} documents, and training and validation need at least one each; give more text, lower "
-                    "run.levels, or cut it finer with text.leaf_tokens"
+                    f"{config.text.source} has too little text: at level {level} there are {has} documents, and "
+                    f"training and validation need at least one each; {_remedy(config, level)}"
                 )
+
+
+def _remedy(config: Configuration, level: int) -> str:
+    if config.run.task != "documents":
+        return "give at least two different prompts"
+    return "give more text, or cut it finer with text.leaf_tokens" + (", or lower run.levels" if level else "")

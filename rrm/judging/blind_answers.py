@@ -14,11 +14,13 @@ LONGEST = 600.0
 _ANSWERS = f"""
     SELECT answer.rater_id, answer.comparison_id, answer.repeat, answer.stage, answer.choice, purpose,
         comparisons.level, comparisons.round, aids_planned, first_on_left, first.agent_id AS first_agent,
+        coalesce(json_extract(raters.settings, '$.imported'), 0) AS imported,
         min({LONGEST}, max(0.0, coalesce(json_extract(answer.details, '$.milliseconds') / 1000.0,
             86400.0 * (julianday(decided_at) - julianday(shown_at))))) AS seconds
     FROM live_judgements AS answer
     JOIN comparisons ON comparisons.id = answer.comparison_id
     JOIN leases ON leases.id = answer.lease_id
+    JOIN raters ON raters.id = answer.rater_id
     JOIN completions AS first ON first.id = first_completion_id
     WHERE answer.repeat IN (0, 1) AND NOT coalesce(json_extract(answer.details, '$.unblinded'), 0)"""
 
@@ -40,10 +42,11 @@ class BlindAnswer:
     label: float | None
     """1 if the first is better, 0 if the second is, 0.5 if neither; None if undecided or skipped."""
     on_left: bool | None
-    """Whether the chosen one was shown on the left; None if neither was chosen."""
+    """Whether the chosen one was shown on the left; None if neither was chosen, or the answer was imported."""
     right: bool | None
     """Whether the answer is the known one; None where none is known. Neither is wrong."""
     seconds: float | None
+    """How long it took; None where that is not known, as of an imported answer."""
 
 
 def blind_answers(
@@ -66,6 +69,7 @@ def _answer(row: Row) -> BlindAnswer:
     chose_first = {Choice.FIRST: True, Choice.SECOND: False}.get(choice)
     label = label_of(choice)
     known = row["purpose"] == Purpose.TEST.value and label is not None
+    imported = bool(row["imported"])
     return BlindAnswer(
         rater_id=str(row["rater_id"]),
         comparison_id=str(row["comparison_id"]),
@@ -73,7 +77,7 @@ def _answer(row: Row) -> BlindAnswer:
         final=row["stage"] == (Stage.AIDED if row["aids_planned"] else Stage.ALONE).value,
         choice=choice,
         label=label,
-        on_left=None if chose_first is None else chose_first == bool(row["first_on_left"]),
+        on_left=None if chose_first is None or imported else chose_first == bool(row["first_on_left"]),
         right=chose_first == (row["first_agent"] == RIGHT) if known else None,
-        seconds=None if row["seconds"] is None else float(row["seconds"]),
+        seconds=None if row["seconds"] is None or imported else float(row["seconds"]),
     )

@@ -86,13 +86,12 @@ class OwnText(AbstractTask):
         """Split, level and place of a document; None for one that is not of this task."""
         return self._places.get(document_id)
 
-    def named(self, name: str) -> Document | None:
-        """The document of this id, or of this title or these words where only one has them; None for anything else."""
+    def named(self, name: str) -> Sequence[Document]:
+        """The document of this id; else those of this title or these words: none, one, or several."""
         if name not in self._places:
-            alike = self._named.get(_words(name), [])
-            return alike[0] if len(alike) == 1 else None
+            return tuple(self._named.get(_words(name), ()))
         split, level, place = self._places[name]
-        return self._documents[split, level][place]
+        return (self._documents[split, level][place],)
 
     @cached_property
     def _named(self) -> Mapping[str, list[Document]]:

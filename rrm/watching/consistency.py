@@ -15,11 +15,13 @@ from rrm.store.run import Run
 from rrm.store.transaction import rows
 from rrm.watching.shares import Share, share
 
+# Of imported answers nobody knows which completion stood on the left where they were given.
 _SIDES = """
     SELECT count(*) AS n, coalesce(sum((choice = 'first') = first_on_left), 0) AS chosen_left
     FROM live_judgements AS answer JOIN comparisons ON comparisons.id = answer.comparison_id
-    JOIN leases ON leases.id = lease_id
-    WHERE answer.repeat IN (0, 1) AND NOT coalesce(json_extract(answer.details, '$.unblinded'), 0)
+    JOIN leases ON leases.id = lease_id JOIN raters ON raters.id = answer.rater_id
+    WHERE NOT coalesce(json_extract(raters.settings, '$.imported'), 0)
+        AND answer.repeat IN (0, 1) AND NOT coalesce(json_extract(answer.details, '$.unblinded'), 0)
         AND choice IN ('first', 'second') AND stage = CASE aids_planned WHEN 1 THEN 'aided' ELSE 'alone' END
         AND answer.rater_id NOT IN (SELECT value FROM json_each(?))"""
 
@@ -29,7 +31,7 @@ class Consistency:
     """Figures over all raters who are not left out."""
 
     left: Share | None
-    """How often the completion chosen in the end stood on the left."""
+    """How often the completion chosen in the end stood on the left; of answers that were given here."""
     agreement: Agreement
     repeats: Share | None
     """Repeats that were answered as the first time."""

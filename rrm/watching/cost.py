@@ -26,7 +26,7 @@ class Cost:
     level: int
     round: int
     kind: RaterKind
-    comparisons: int
+    judgements: int
     """Comparisons that were judged, once for each rater who did."""
     answers: int
     """Answers that count: alone and aided, first ones and repeats."""
@@ -42,7 +42,7 @@ def cost(run: Run) -> list[Cost]:
             level=int(row["level"] or 0),
             round=int(row["round"] or 0),
             kind=(kind := RaterKind(str(row["kind"]))),
-            comparisons=int(row["judged"] or 0),
+            judgements=int(row["judged"] or 0),
             answers=int(row["answers"] or 0),
             seconds=_seconds(times.get((row["level"], row["round"], row["kind"])))
             if kind is RaterKind.PERSON

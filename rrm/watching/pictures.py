@@ -140,6 +140,8 @@ def training_curves(found: Sequence[Moment]) -> Figure:
     ):
         axis.plot(steps, values, color=ACCENT, linewidth=1.4, marker="o", markersize=2.5)
         axis.set_ylabel(name)
+        # The layout is computed with the first ticks; many narrow ones become fewer and wider, and push the name out.
+        axis.yaxis.get_major_locator().set_params(nbins=5)
         _plain(axis)
     lower.set_xlabel("step")
     lower.xaxis.get_major_locator().set_params(integer=True)
@@ -147,12 +149,12 @@ def training_curves(found: Sequence[Moment]) -> Figure:
 
 
 def cost_figure(found: Sequence[Cost]) -> Figure:
-    """Comparisons that were judged, a bar a round."""
+    """Judgements that were given, a bar a round."""
     figure, axis = _one_axis(height=2.8)
     places = sorted({(one.level, one.round) for one in found})
     bottoms = dict.fromkeys(places, 0)
     for kind, colour in (("person", ACCENT), ("simulated", QUIET)):
-        here = {(one.level, one.round): one.comparisons for one in found if one.kind == kind}
+        here = {(one.level, one.round): one.judgements for one in found if one.kind == kind}
         if not here:
             continue
         heights = [here.get(place, 0) for place in places]
@@ -160,7 +162,7 @@ def cost_figure(found: Sequence[Cost]) -> Figure:
         axis.bar(range(len(places)), heights, width=0.5, bottom=list(bottoms.values()), color=colour, label=name)
         bottoms = {place: bottoms[place] + height for place, height in zip(places, heights, strict=True)}
     axis.set_xticks(range(len(places)), [f"level {level}\nround {round}" for level, round in places])
-    axis.set_ylabel("comparisons judged")
+    axis.set_ylabel("judgements")
     return _tidied(figure, axis)
 
 

@@ -44,7 +44,8 @@ PACE = Room(
 COST = Room(
     key="cost",
     title="Cost in labels",
-    reading="How many comparisons were judged for each round, and the time that people gave for it.",
+    reading="How many judgements were given in each round, one for each comparison and rater, and the time that people "
+    "gave for them.",
     empty="Nothing is judged yet, so nothing was spent.",
 )
 
@@ -158,23 +159,23 @@ def pace_room(found: Sequence[Pace]) -> Room:
 
 
 def cost_room(found: Sequence[Cost]) -> Room:
-    """Comparisons judged by round, and people's time."""
+    """Judgements by round, and people's time."""
     if not found:
         return COST
     heads = columns(
         level=Show.COUNT,
         round=Show.COUNT,
         rater=Show.TEXT,
-        comparisons=Show.COUNT,
+        judgements=Show.COUNT,
         answers=Show.COUNT,
         time=Show.SECONDS,
     )
-    rows = [(one.level, one.round, KINDS[one.kind], one.comparisons, one.answers, one.seconds) for one in found]
-    total = sum(one.comparisons for one in found)
+    rows = [(one.level, one.round, KINDS[one.kind], one.judgements, one.answers, one.seconds) for one in found]
+    total = sum(one.judgements for one in found)
     hours = sum(one.seconds or 0.0 for one in found) / 3600
     spent = f" and {hours:.1f} hours of people's time; one answer counts ten minutes at most" if hours else ""
-    remark = f"In all {total} comparisons{spent}."
-    said = f"Comparisons judged by round, {total} in all"
+    remark = f"In all {total} judgements{spent}."
+    said = f"Judgements by round, {total} in all"
     return replace(
         COST, svg=as_page_svg(cost_figure(found), description=said), table=Table(heads, tuple(rows)), remarks=(remark,)
     )

@@ -11,9 +11,12 @@ from rrm.opening import open_workbench
 from rrm.rounds import play_round
 from rrm.run_folder import open_run_folder
 from rrm.starting_own import OwnMaterial
-from rrm.store import comparisons, completions
+from rrm.store import Run, comparisons, completions
+from rrm.tasks.document import Document
+from rrm.tasks.own_text import OwnText
 from rrm.tasks.task import Split
 from tests.rrm.own_runs import MODEL, preference_lines, start, stories_file
+from tests.rrm.store_samples import NOON
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +43,23 @@ def test_they_are_found_by_id_title_or_text_and_the_rest_is_counted(begun: Path,
         ]
         report = give_completions(opened.run, opened.task, preference_lines(rows, tmp_path / "given.jsonl"))
         stored = [(each.agent_id, each.text) for each in completions(opened.run, level=0, round=0)]
-    assert (report.given, report.stored, sum(count for _, count in report.rejected)) == (9, 4, 5)
+    assert (report.given, report.stored, sum(len(which) for _, which in report.rejected)) == (9, 4, 5)
     assert report.levels == ((0, 4),)
     assert sorted(stored) == [("given", "By title."), ("given-Ann", "By id."), ("given-Ann", "By text.")]
-    assert "no document of this run" in report.text() and "none of the columns" in report.text()
+    assert "1 (given.jsonl, line 5) left out: what it is about is no document of this run" in report.text()
+    assert "2 (given.jsonl, line 8, given.jsonl, line 9) left out: it holds half a surrogate" in report.text()
+    assert "1 (given.jsonl, line 7) left out: it has none of the columns" in report.text()
+
+
+def test_a_title_of_two_documents_is_told_from_an_unknown_one(tmp_path: Path) -> None:
+    twice = [Document(id=f"d{number}", title="Same", text=f"Text {number}.") for number in range(2)]
+    given = preference_lines([{"title": "Same", "completion": "Which?"}], tmp_path / "given.jsonl")
+    with Run.create(tmp_path / "run", seed=0, configuration={}, now=NOON) as run:
+        report = give_completions(run, OwnText({Split.TRAIN: twice}, name="documents", levels=1), given)
+    assert report.stored == 0
+    assert (
+        "line 1) left out: its title or words are those of 2 documents of this run; name one by its id" in report.text()
+    )
 
 
 def test_they_are_compared_with_what_agents_write_until_the_comparisons_are_chosen(begun: Path, tmp_path: Path) -> None:

@@ -39,10 +39,10 @@ def test_a_tree_gives_a_document_to_every_level_and_each_knows_its_place() -> No
 def test_a_document_is_found_by_id_by_its_text_and_by_a_title_that_only_it_has() -> None:
     task = own_documents()
     root = task.document(split=Split.TEST, level=2, index=0)
-    assert task.named(root.id) == task.named(root.title) == task.named(f"\n{root.text} ") == root
-    assert task.named("no such thing") is None
+    assert task.named(root.id) == task.named(root.title) == task.named(f"\n{root.text} ") == (root,)
+    assert task.named("no such thing") == ()
     twice = [Document(id=name, title="Same", text=name) for name in "ab"]
-    assert OwnText({Split.TRAIN: twice}, name="prompts", levels=1).named("Same") is None
+    assert OwnText({Split.TRAIN: twice}, name="prompts", levels=1).named("Same") == tuple(twice)
 
 
 def test_the_template_stands_around_the_text_or_around_what_was_written_of_its_parts() -> None:

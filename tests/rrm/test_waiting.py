@@ -41,6 +41,16 @@ def test_what_a_left_out_rater_judged_is_missing_again(tmp_path: Path) -> None:
         assert waits(run) == {"p0": 1, "p1": 1}
 
 
+def test_an_answer_too_many_spares_nobody_another_comparison(tmp_path: Path) -> None:
+    """One answer is planned for each; a second one to the first, after its lease had run out, is not the other's."""
+    with small_run(tmp_path, comparisons=2) as run:
+        (late,) = draw_any(run, rater_id="ann", count=1, now=seconds(0))
+        assert finish(run, "ben", at=30_000) == late.comparison.id
+        answer(run, late.lease_id, stage=Stage.ALONE, choice=Choice.FIRST, now=seconds(30_001))
+        assert waits(run) == {"p0": -1, "p1": 1}
+        assert [(count.given, count.needed) for count in judgement_counts(run)] == [(1, 2)]
+
+
 def test_the_table_filled_anew_is_the_table_that_was_kept(tmp_path: Path) -> None:
     with small_run(tmp_path, comparisons=5, raters_planned=2) as run:
         for at, rater in enumerate(("ann", "ben", "ann", "cal")):

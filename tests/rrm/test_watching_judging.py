@@ -6,11 +6,11 @@ import pytest
 from scipy.stats import binomtest
 
 from rrm.judging.queue import answer, undo
-from rrm.judging.reliability import reliability
+from rrm.judging.reliability import reliability, reliability_and_by_rater
 from rrm.judging.repeats import draw_repeat
 from rrm.people.accounts import LOCAL
 from rrm.people.exclusions import leave_out
-from rrm.store import Choice, Purpose, RaterKind, Stage
+from rrm.store import Choice, Purpose, Rater, RaterKind, Stage, put_rater
 from rrm.watching.accuracy import LabelAccuracy, label_accuracy
 from rrm.watching.consistency import consistency
 from rrm.watching.cost import Cost, cost
@@ -149,13 +149,33 @@ def test_cost_counts_what_was_judged_and_the_time_of_all_answers(tmp_path: Path)
         give(opened, dict.fromkeys(high, WRONG), aided=dict.fromkeys(high, RIGHT), seconds=20.0)
         give(opened, {ask(opened, 7, round=1): RIGHT}, rater="reader")
         assert cost(opened.run) == [
-            Cost(0, 0, RaterKind.PERSON, comparisons=3, answers=3, seconds=30.0),
-            Cost(0, 1, RaterKind.SIMULATED, comparisons=1, answers=1, seconds=None),
-            Cost(1, 0, RaterKind.PERSON, comparisons=2, answers=4, seconds=80.0),
+            Cost(0, 0, RaterKind.PERSON, judgements=3, answers=3, seconds=30.0),
+            Cost(0, 1, RaterKind.SIMULATED, judgements=1, answers=1, seconds=None),
+            Cost(1, 0, RaterKind.PERSON, judgements=2, answers=4, seconds=80.0),
         ]
         # An answer that was taken back took its time all the same.
         undo(opened.run, rater_id="ann", now=NOW)
-        assert cost(opened.run)[-1] == Cost(1, 0, RaterKind.PERSON, comparisons=2, answers=3, seconds=80.0)
+        assert cost(opened.run)[-1] == Cost(1, 0, RaterKind.PERSON, judgements=2, answers=3, seconds=80.0)
+
+
+def test_of_imported_answers_nobody_knows_the_side_or_the_time(tmp_path: Path) -> None:
+    """The queue throws a coin for the sides of every answer; of one that was given elsewhere it says nothing."""
+    with watched(tmp_path / "run") as opened:
+        put_rater(opened.run, Rater("imported-Eve", "Eve (imported)", RaterKind.PERSON, settings={"imported": True}))
+        shared = [ask(opened, number, raters=2) for number in range(6)]
+        give(opened, dict.fromkeys(shared, RIGHT), rater="imported-Eve")
+        assert consistency(opened.run).left is None
+        give(opened, dict.fromkeys(shared, RIGHT), seconds=5.0)
+        found = consistency(opened.run)
+        whole, by_rater = reliability_and_by_rater(opened.run)
+    assert found.left is not None and found.left.n == 6
+    assert found.left == whole.left == by_rater["ann"].left
+    assert (by_rater["imported-Eve"].answers, by_rater["imported-Eve"].left, by_rater["imported-Eve"].seconds) == (
+        6,
+        None,
+        None,
+    )
+    assert whole.seconds == 5.0 and found.agreement.percent.value == 1.0
 
 
 def test_consistency_is_what_reliability_says_of_all_raters(tmp_path: Path) -> None:
