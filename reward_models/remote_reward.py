@@ -24,6 +24,8 @@ TOKEN_VARIABLE = "RRM_TOKEN"
 """The environment variable that holds the token where none is given."""
 BATCH = 128
 """Pairs in one request; a longer list is asked in several."""
+LARGEST_BODY = 16 * 2**20
+"""Bytes of a request that a server takes; pairs that need more are asked in several."""
 LONGEST_REPLY = 2**24
 """Bytes of a reply that are read."""
 
@@ -81,9 +83,15 @@ class RemoteReward:
             raise InvalidInput(
                 f"{len(prompts)} prompts and {len(completions)} completions came; give two lists of one length"
             )
+        return self._ask_in_parts(prompts, completions, most=BATCH)
+
+    def _ask_in_parts(
+        self, prompts: Sequence[Conversation], completions: Sequence[Conversation], *, most: int
+    ) -> Rewards:
+        """So many pairs at a time."""
         parts = [
-            self._ask(prompts[start : start + BATCH], completions[start : start + BATCH])
-            for start in range(0, len(prompts), BATCH)
+            self._ask(prompts[start : start + most], completions[start : start + most])
+            for start in range(0, len(prompts), most)
         ]
         return Rewards(
             rewards=tuple(number for part in parts for number in part.rewards),
@@ -92,10 +100,10 @@ class RemoteReward:
         )
 
     def _ask(self, prompts: Sequence[Conversation], completions: Sequence[Conversation]) -> Rewards:
-        try:
-            body = json.dumps({"prompts": list(prompts), "completions": list(completions)}, allow_nan=False).encode()
-        except (TypeError, ValueError) as error:
-            raise InvalidInput(f"a prompt or completion is neither a text nor a list of messages ({error})") from error
+        body = _body(prompts, completions)
+        # A single pair that is too large goes out as well: why it is refused, the server says best.
+        if len(body) > LARGEST_BODY and len(prompts) > 1:
+            return self._ask_in_parts(prompts, completions, most=(len(prompts) + 1) // 2)
         reply = self._post(body)
         return Rewards(*(self._numbers(reply, name, len(prompts)) for name in ("rewards", "mean", "spread")))
 
@@ -159,9 +167,30 @@ def compute_score(
             f"extra_info of {data_source!r} has no text under {prompt_key!r}, but {sorted(extra_info or {})}; a reward "
             "model reads the prompt: name its place with reward_kwargs.prompt_key"
         )
-    token = Path(token_file).read_text(encoding="utf-8").strip() if token_file else None
-    found = RemoteReward(url, token=token).score([prompt], [solution_str])
+    found = RemoteReward(url, token=_token_in(token_file) if token_file else None).score([prompt], [solution_str])
     return {"score": found.rewards[0], "mean": found.mean[0], "spread": found.spread[0]}
+
+
+def _token_in(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"the token file {file} cannot be read as text ({error}); name the one that `rrm serve-reward` was given"
+        ) from error
+
+
+def _body(prompts: Sequence[Conversation], completions: Sequence[Conversation]) -> bytes:
+    """As UTF-8: escaped, a character that is not ASCII would take up to four times the room."""
+    asked = {"prompts": list(prompts), "completions": list(completions)}
+    try:
+        return json.dumps(asked, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"a prompt or completion holds half a character (U+{ord(error.object[error.start]):04X}); write it whole"
+        ) from error
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"a prompt or completion is neither a text nor a list of messages ({error})") from error
 
 
 def _opener() -> OpenerDirector:

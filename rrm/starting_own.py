@@ -1,5 +1,6 @@
 """The beginning of a run on your own model and text: everything is read once, so that what is wrong shows now."""
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from reward_models.errors import InvalidInput
+from reward_models.errors import ArtifactError, InvalidInput
 from reward_models.preference_data import PreferenceData, read_preferences
 from rrm.config import FILE_NAME, Configuration
 from rrm.config_file import default_config, toml_value
@@ -18,11 +19,13 @@ from rrm.opening import base_policy
 from rrm.preparing import Prepared, keep_texts, prepare_texts, reader
 from rrm.progress import AbstractProgress
 from rrm.run_folder import open_run_folder
-from rrm.starting import start_run
+from rrm.starting import GUIDELINES_FILE, refuse_replacing, start_run
 from rrm.store import utc_now
+from rrm.store.run import DATABASE_FILE
 from rrm.tasks.document import Document
 from rrm.tasks.task import Split
 from rrm.texts.prompts import TOO_LONG, prompt_document
+from rrm.texts.store import TEXTS_FILE
 from rrm.texts.text_report import TextTally
 
 LARGE = 50_000_000
@@ -62,6 +65,11 @@ class OwnMaterial:
                 f"A run works on documents, prompts or preferences; {' and '.join(given) or 'none of them'} came, give "
                 "one of them beside the model."
             )
+        if self.preferences is not None and self.column is not None:
+            raise InvalidInput(
+                f"The column {self.column!r} came with preferences, whose columns are known by their names: prompt, "
+                "chosen and rejected; first, second and label; or votes. Rename them in the data, and leave it out."
+            )
 
     @property
     def source(self) -> str:
@@ -98,9 +106,10 @@ def start_own_run(
 ) -> Started:
     """Make a run of your own: load the model once, read and cut the text, import preferences if these are the text.
 
-    Settings that are not given are chosen by the size of the model. Whatever is refused leaves nothing behind. Raises
-    ConfigurationError, ArtifactError and InvalidInput, each naming what is wrong.
+    Settings that are not given are chosen by the size of the model. Whatever is refused leaves nothing behind, and what
+    the folder held stays. Raises ConfigurationError, ArtifactError and InvalidInput, each naming what is wrong.
     """
+    folder = folder.resolve()  # "." has no name, and what becomes of it is made beside it
     wanted = [*DEFAULTS, *material.settings()]
     if material.documents is None:
         wanted.append("run.levels=1")
@@ -110,7 +119,8 @@ def start_own_run(
     wanted = [*wanted, *(LARGE_DEFAULTS if parameters >= LARGE else ()), *overrides]
     if (folder / FILE_NAME).exists() or (folder.exists() and not folder.is_dir()):
         start_run(folder, wanted)  # which says what is wrong with that
-    with _appearing_whole(folder) as place:
+    own = () if material.guidelines is None else (GUIDELINES_FILE,)
+    with _appearing_whole(folder, TEXTS_FILE, DATABASE_FILE, *own) as place:
         config = start_run(place, wanted, guidelines=material.guidelines)
         if material.preferences is None:
             return Started(config, parameters, prepare_texts(place, config), imported=None)
@@ -118,6 +128,11 @@ def start_own_run(
             material.source,
             generator=torch.Generator().manual_seed(config.run.seed),
         )
+        if not found.report.read:
+            raise ArtifactError(
+                f"none of the {found.report.given} rows of {material.source} can be read as a judgement; "
+                f"{found.report.bad_rows[0]}"
+            )
         prepared = _keep_prompts(place, config, found)
         with open_run_folder(place) as opened:
             imported = import_rows(opened.run, opened.task, found, now=utc_now(), progress=progress)
@@ -129,10 +144,12 @@ def _keep_prompts(folder: Path, config: Configuration, found: PreferenceData) ->
     reads, tally = reader(config), TextTally()
     trees: dict[Split, list[Document]] = {split: [] for split in Split}
     seen: set[str] = set()
+    refused = ""
     for row in found.dataset:
         try:
             given = imported_row(row)
-        except RowRejected:
+        except RowRejected as error:
+            refused = refused or str(error)
             continue  # the import counts it, and says why
         if given.prompt in seen:
             continue
@@ -145,24 +162,59 @@ def _keep_prompts(folder: Path, config: Configuration, found: PreferenceData) ->
         else:
             tally.accept(len(given.prompt.split()))
             trees[split_of_group(given.group, seed=config.run.seed)].append(document)
+    if refused and not seen:
+        raise ArtifactError(f"no row of {config.text.source} is an answer that a run can keep; of the first, {refused}")
     return keep_texts(folder, config, trees, tally.report(config.text.source))
 
 
 @contextmanager
-def _appearing_whole(folder: Path) -> Iterator[Path]:
+def _appearing_whole(folder: Path, *names: str) -> Iterator[Path]:
     """A place to make a run in, whose files appear in the folder together at the end, or not at all, also after a kill.
 
-    What the folder held before stays; run.toml, by which a run is known, comes last.
+    What the folder held before stays: ConfigurationError if one of these names, which a run has, is there.
     """
-    place = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(place, ignore_errors=True)
+    place = folder.parent / f".{folder.name}.partial"
+    _clear_away(place, folder)
+    refuse_replacing(folder, *names)
     try:
         yield place
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted(place.iterdir(), key=lambda path: path.name == FILE_NAME):
-            path.replace(folder / path.name)
+        _move_in(place, folder)
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        _clear_away(place, folder)
+
+
+def _move_in(place: Path, folder: Path) -> None:
+    """Each file gets its name in the folder beside the one in the place; run.toml, by which a run is known, moves last.
+
+    So a kill leaves either a run.toml in the place, and then what is linked in the folder is not used by anybody yet
+    and known as what the place holds, or it has moved, and the run is whole.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(place.iterdir()):
+        # The only folder is that of the models, of which there are none yet.
+        if path.name != FILE_NAME and not (path.is_dir() and (folder / path.name).is_dir()):
+            _link(path, folder)
+    (place / FILE_NAME).rename(folder / FILE_NAME)
+
+
+def _link(path: Path, folder: Path) -> None:
+    try:
+        os.link(path, folder / path.name)
+    except OSError:
+        refuse_replacing(folder, path.name)
+        # No folder can be linked, and some file systems know no links: there, the beginning that follows on a kill in
+        # mid-move names what is there, rather than taking it away.
+        path.rename(folder / path.name)
+
+
+def _clear_away(place: Path, folder: Path) -> None:
+    """Take away the place, and before it what a move that did not end has left in the folder."""
+    if (place / FILE_NAME).exists() and not (folder / FILE_NAME).exists():
+        for path in place.iterdir():
+            left = folder / path.name
+            if left.is_file() and left.samefile(path):
+                left.unlink()
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def _in_full(source: str) -> str:

@@ -2,12 +2,13 @@
 
 import json
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sqlite_utils import Database
 
-from rrm.store.run import Run
+from rrm.store.run import DATABASE_FILE, Run
 
 PRIVATE = ("accounts", "sign_ins", "wrong_passwords", "hands")
 """Tables that are nobody else's business."""
@@ -35,8 +36,7 @@ def write_database(run: Run, path: Path) -> None:
     path.unlink(missing_ok=True)
     run.database.conn.execute("VACUUM INTO ?", (str(path),))
     with closing(sqlite3.connect(path)) as connection:
-        # What stays readable must not wait for a writer that never comes.
-        connection.execute("PRAGMA journal_mode = DELETE")
+        _close_off(connection)
         for name in PRIVATE:
             connection.execute(f"DROP TABLE IF EXISTS {name}")
         Database(connection).table("texts").enable_fts(["text"], tokenize="porter")
@@ -45,3 +45,21 @@ def write_database(run: Run, path: Path) -> None:
     tables = {name: {"description": words} for name, words in TABLES.items()}
     metadata = {"title": f"rrm run {run.folder.resolve().name}", "databases": {path.stem: {"tables": tables}}}
     path.with_name("metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def one_moment(run: Run, folder: Path) -> Iterator[Run]:
+    """Write the database into a folder, and give what it holds to read: it stays as it is while people judge on.
+
+    Nobody who judges waits for the reader. There are no models beside it; those lie where the run itself is.
+    """
+    write_database(run, folder / DATABASE_FILE)
+    with Run.open(folder) as moment:
+        yield moment
+    with closing(sqlite3.connect(folder / DATABASE_FILE)) as connection:
+        _close_off(connection)
+
+
+def _close_off(connection: sqlite3.Connection) -> None:
+    """What stays readable must not wait for a writer that never comes, nor need files beside it."""
+    connection.execute("PRAGMA journal_mode = DELETE")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rrm.errors import RunError
 from rrm.judging.export import export_lines
-from rrm.taking_away.database import write_database
+from rrm.taking_away.database import one_moment
 from rrm.taking_away.models import TakenModel, write_models
 from rrm.taking_away.preferences import WrittenAnswers, write_preferences
 from rrm.workbench import Workbench
@@ -41,8 +41,9 @@ class Export:
 def export_run(bench: Workbench, folder: Path, *, models: bool = True) -> Export:
     """Write a run's answers, database and (unless `models` is False) models into a folder that is new or empty.
 
-    The folder appears complete or not at all. Raises RunError for one that holds something, or that this process is
-    in, ArtifactError where a model of the run is damaged.
+    All of it is one moment of the run, even while somebody judges. The folder appears complete or not at all. Raises
+    RunError for one that holds something, or that this process is in, ArtifactError where a model of the run is
+    damaged.
     """
     folder = folder.resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -55,11 +56,11 @@ def export_run(bench: Workbench, folder: Path, *, models: bool = True) -> Export
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        answers = write_preferences(bench.run, partial / "preferences")
-        with (partial / "judgements.jsonl").open("w", encoding="utf-8") as file:
-            file.writelines(export_lines(bench.run))
-        write_database(bench.run, partial / "run.db")
-        taken = tuple(write_models(bench, partial)) if models else ()
+        with one_moment(bench.run, partial) as moment:
+            answers = write_preferences(moment, partial / "preferences")
+            with (partial / "judgements.jsonl").open("w", encoding="utf-8") as file:
+                file.writelines(export_lines(moment))
+            taken = tuple(write_models(bench, partial, moment=moment)) if models else ()
         listed = "\n".join(f"- `{one.folder}`: {one.what}" for one in taken)
         text = _README.format(
             title=bench.run.folder.resolve().name, preferences=answers.preferences, ties=answers.ties, models=listed

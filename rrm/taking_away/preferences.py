@@ -16,7 +16,8 @@ from rrm.store.transaction import Row, rows_in
 
 ANSWERS, TIES = "preferences.jsonl", "ties.jsonl"
 
-_TEXTS = "SELECT * FROM comparisons_readable WHERE id IN ({})"
+_TEXTS = """SELECT comparisons_readable.*, comparisons.document_id FROM comparisons_readable
+    JOIN comparisons ON comparisons.id = comparisons_readable.id WHERE comparisons.id IN ({})"""
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,13 @@ def write_preferences(run: Run, folder: Path) -> WrittenAnswers:
 
 def preference_rows(run: Run) -> Iterator[dict[str, object]]:
     """A row for each answer that counts."""
-    names = {each.id: each.name for each in raters(run)}
-    documents = {each.id: each.document_id for each in comparisons(run)}
     for level, round, purpose in _places(run):
         answers = final_answers(run, level=level, round=round, purpose=purpose)
         texts = {
             str(row["id"]): row for row in rows_in(run.database, _TEXTS, {one.comparison_id: 0 for one in answers})
         }
+        # Read after the answers: one that came meanwhile may be of somebody who was not there before.
+        names = {each.id: each.name for each in raters(run)}
         for answer in answers:
             row = texts[answer.comparison_id]
             kept = answer.details.get(REASON)
@@ -58,11 +59,11 @@ def preference_rows(run: Run) -> Iterator[dict[str, object]]:
             yield {
                 **_sides(answer, row),
                 "rater": names[answer.rater_id].removesuffix(" (imported)"),
-                "group": documents[answer.comparison_id],
+                "group": row["document_id"],
                 "id": answer.id,
                 **imported,
                 "judgement": answer.id,
-                "document": documents[answer.comparison_id],
+                "document": row["document_id"],
                 "comparison": answer.comparison_id,
                 "title": row["title"],
                 "level": level,

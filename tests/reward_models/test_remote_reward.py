@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from reward_models.errors import InvalidInput, ServerError
-from reward_models.remote_reward import BATCH, RemoteReward, compute_score
+from reward_models.remote_reward import BATCH, LARGEST_BODY, RemoteReward, compute_score
 
 TOKEN = "a-token-for-the-tests"
 Answer = Callable[[Any], tuple[int, bytes]]
@@ -81,6 +81,33 @@ def test_a_batch_goes_out_in_parts_and_comes_back_in_order() -> None:
         assert headers["Authorization"] == f"Bearer {TOKEN}"
     assert function.__name__ == "there"
     assert logged == pytest.approx({"there/mean": sum(found) / count + 1.0, "there/spread": 2.0})
+
+
+def test_what_is_too_large_for_one_request_goes_out_in_halves() -> None:
+    """60 pairs of 600,000 bytes: 36 MB, then 18 twice, which is still too much, then 9 four times."""
+    prompts = ["\u4e00" * 100_000] * 60
+    completions = ["\u4e8c" * (100_000 - place) for place in range(60)]
+    with answering(lengths) as server:
+        found = RemoteReward(server.url, token=TOKEN)(prompts, completions)
+    assert found == [100_000.0 - place for place in range(60)]
+    assert [len(body["prompts"]) for _, _, body in server.asked] == [15] * 4
+    assert all(int(headers["Content-Length"]) <= LARGEST_BODY for _, headers, _ in server.asked)
+
+
+def test_a_pair_that_is_too_large_is_refused_by_the_server() -> None:
+    with (
+        answering(saying(413, {"error": "Too long."})) as server,
+        pytest.raises(InvalidInput, match=r"413\): Too long"),
+    ):
+        RemoteReward(server.url, token=TOKEN)(["p", "p"], ["x" * LARGEST_BODY, "a"])
+    assert [len(body["prompts"]) for _, _, body in server.asked] == [1]
+
+
+@pytest.mark.parametrize("prompt", ["half \ud83d", [{"role": "user", "content": "half \ud83d"}]])
+def test_half_a_character_is_refused_before_anything_is_sent(prompt: Any) -> None:
+    with answering(lengths) as server, pytest.raises(InvalidInput, match=r"half a character \(U\+D83D\); write it"):
+        RemoteReward(server.url, token=TOKEN)([prompt], ["a"])
+    assert not server.asked
 
 
 def test_messages_go_as_they_are() -> None:
@@ -177,6 +204,13 @@ def test_verl_is_answered_with_a_score_and_what_it_logs(tmp_path: Path) -> None:
         {"prompts": ["What?"], "completions": ["four"]},
         {"prompts": ["Where?"], "completions": ["four"]},
     ]
+
+
+def test_a_token_file_that_holds_no_text_or_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    for name in ("bytes", "none"):
+        with pytest.raises(InvalidInput, match=f"token file {tmp_path / name} cannot be read as text"):
+            compute_score("logs", "four", "", {"question": "What?"}, token_file=str(tmp_path / name))
 
 
 def test_the_client_needs_no_library_that_a_trainer_may_have_in_another_version() -> None:

@@ -14,8 +14,9 @@ from rrm.errors import ConfigurationError
 from rrm.preparing import reader
 from rrm.progress import SilentProgress
 from rrm.run_folder import open_run_folder
+from rrm.starting import start_run
 from rrm.starting_own import OwnMaterial, start_own_run
-from rrm.store import comparisons, documents, live_judgements
+from rrm.store import documents, live_judgements
 from rrm.tasks.own_text import OwnText
 from rrm.tasks.task import Split
 from rrm.texts.prompts import read_prompts
@@ -83,7 +84,7 @@ def test_a_large_model_is_trained_by_adapters(tmp_path: Path, monkeypatch: pytes
         ("none.txt", None, ArtifactError, "none.txt"),
         ("empty.txt", "", ArtifactError, "no prompt|no row|no text"),
         ("binary.txt", b"\x00\xff\xfe\x81", ArtifactError, "binary.txt"),
-        ("two.txt", "one\n", ConfigurationError, "too little text for 1 levels"),
+        ("two.txt", "one\n", ConfigurationError, "too little text: .*give at least two different prompts"),
     ],
 )
 def test_what_cannot_be_read_is_named_and_nothing_is_left(
@@ -132,14 +133,6 @@ def test_a_line_of_prompts_ends_where_a_line_ends_and_holds_text(tmp_path: Path)
     assert dict(report.rejected_by_kind) == {"not text": 1}
 
 
-def test_a_folder_that_was_there_keeps_what_it_had(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "notes.txt").write_text("mine")
-    with pytest.raises(ConfigurationError):
-        start(tmp_path / "run", OwnMaterial(model=str(MODEL), prompts=str(_one_line(tmp_path))))
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
-
-
 def test_a_model_that_is_none_is_named_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="stories"):
         start(tmp_path / "run", OwnMaterial(model=str(tmp_path / "stories"), prompts=str(_one_line(tmp_path))))
@@ -159,29 +152,36 @@ def _one_line(folder: Path) -> Path:
     return path
 
 
-def test_a_run_whose_making_was_killed_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed while judgements came in, and begun again: nothing is taken for finished, and nothing is there twice."""
-    rows: list[dict[str, object]] = [{"prompt": f"Ask {n}?", "chosen": "a", "rejected": "b"} for n in range(30)]
-    source = preference_lines(rows, tmp_path / "rows.jsonl")
-    material = OwnMaterial(model=str(MODEL), preferences=str(source))
-
-    class Killed(BaseException):
-        pass
-
-    def kill(*_: object, **__: object) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(starting_own, "import_rows", kill)
-        patched.setattr(starting_own.shutil, "rmtree", lambda *_, **__: None)  # a killed process clears nothing away
-        with pytest.raises(Killed):
-            start(tmp_path / "run", material)
+def test_what_keeps_all_judgements_from_being_read_is_said(tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("question,good,bad\n" + "".join(f"Ask {n}?,yes,no\n" for n in range(30)), encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"none of the 30 rows of .*rows.csv can be read as a judgement; .*chosen"):
+        start(tmp_path / "run", OwnMaterial(model=str(MODEL), preferences=str(table)))
+    unsure: list[dict[str, object]] = [
+        {"prompt": f"Ask {n}?", "first": "yes", "second": "no", "label": 0.7} for n in range(30)
+    ]
+    source = preference_lines(unsure, tmp_path / "unsure.jsonl")
+    with pytest.raises(ArtifactError, match=r"unsure.jsonl is an answer that a run can keep; of the first, .* 0.7"):
+        start(tmp_path / "run", OwnMaterial(model=str(MODEL), preferences=str(source)))
     assert not (tmp_path / "run").exists()
-    started = start(tmp_path / "run", material, "text.template=Question: {text}")
-    assert started.imported is not None and started.imported.judgements == 30
-    assert not list(tmp_path.glob(".run*"))
-    with open_run_folder(tmp_path / "run") as opened:
-        prompts = {one.prompt for one in comparisons(opened.run)}
-        task = opened.task
-        assert {task.prompt(task.document(split=Split.TRAIN, level=0, index=0))} <= prompts
-    assert all(prompt.startswith("Question: Ask") for prompt in prompts)
+
+
+def test_a_column_goes_with_texts_and_not_with_judgements() -> None:
+    with pytest.raises(InvalidInput, match=r"column 'question' came with preferences.*Rename them"):
+        OwnMaterial(model="m", preferences="rows.csv", column="question")
+
+
+def test_guidelines_that_are_no_text_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.md"
+    rules.write_bytes("Préfère ce qui est court.".encode("latin-1"))
+    material = OwnMaterial(model=str(MODEL), preferences=str(_rows_file(tmp_path)), guidelines=rules)
+    with pytest.raises(ConfigurationError, match=r"rules.md cannot be read as UTF-8 text .* save them as UTF-8"):
+        start(tmp_path / "run", material)
+    with pytest.raises(ConfigurationError, match="cannot be read as UTF-8 text"):
+        start_run(tmp_path / "run", guidelines=rules)
+    assert {path.name for path in tmp_path.iterdir()} == {"rules.md", "rows.jsonl"}
+
+
+def _rows_file(folder: Path) -> Path:
+    rows: list[dict[str, object]] = [{"prompt": f"Ask {n}?", "chosen": "a", "rejected": "b"} for n in range(30)]
+    return preference_lines(rows, folder / "rows.jsonl")

@@ -23,6 +23,7 @@ from reward_models.reward_function import RewardFunction
 from reward_models.reward_model import AbstractScorer
 from rrm.serving.queries import ENDS
 from rrm.serving.requests import Limits
+from tests.ui.tiny_runs import call
 from ui.page.listening import listen
 from ui.reward_server import Offered, make_app
 
@@ -265,6 +266,30 @@ def test_who_sends_too_much_can_read_why(served: Served) -> None:
     # More than sockets hold on the way: a server that just hung up would break the pipe of the sender.
     assert served.refused("/score", b" " * 12 * 2**20)[0] == 413
     assert served.ask("/score", {"prompts": ["p"], "completions": ["b"]})[0] == 200
+
+
+def test_the_client_asks_for_whatever_is_within_the_limits_of_a_text() -> None:
+    with serving(limits=Limits()) as served:
+        remote = RemoteReward(served.url, token=TOKEN)
+        # 128 pairs in one request of UTF-8, where escapes would take 18 MB; then 38 MB, which need several.
+        assert remote(["\u4e00" * 24_000] * 128, ["b"] * 128) == [1.0] * 128
+        assert remote(["\u4e00" * 100_000] * 128, ["b"] * 128) == [1.0] * 128
+        with pytest.raises(InvalidInput, match=r"refuses \(413\): Prompts\[0\] has 100001 characters"):
+            remote(["p" * 100_001], ["b"])
+        with pytest.raises(InvalidInput, match=r"refuses \(413\): The body has more than 16777216 bytes"):
+            remote(["p" * 2**24], ["b"])
+
+
+@pytest.mark.parametrize(
+    ("held", "sentence"), [(b"\xff\xfe a token", "holds bytes that are no text"), (b"short", "holds no usable token")]
+)
+def test_a_token_file_that_holds_no_token_is_named(
+    held: bytes, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(held)
+    said = call(capsys, "serve-reward", str(tmp_path), "--level", "0", "--token-file", str(file), code=1)
+    assert said.startswith(f"{file} {sentence}")
 
 
 def test_a_body_of_unknown_length_is_bounded_too(served: Served) -> None:

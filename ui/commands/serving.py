@@ -81,7 +81,12 @@ def _token(file: Path | None) -> tuple[str, bool]:
     """The token, and whether it was made here. Raises ConfigurationError for one that is easy to guess or to garble."""
     from rrm.errors import ConfigurationError
 
-    given = file.read_text(encoding="utf-8") if file is not None else os.environ.get(TOKEN_VARIABLE)
+    try:
+        given = file.read_text(encoding="utf-8") if file is not None else os.environ.get(TOKEN_VARIABLE)
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"{file} holds bytes that are no text ({error}); name the file with the token, one line of ASCII."
+        ) from error
     if given is None:
         return secrets.token_urlsafe(24), True
     token, source = given.strip(), f"{file}" if file is not None else f"the environment variable {TOKEN_VARIABLE}"

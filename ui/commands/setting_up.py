@@ -41,7 +41,8 @@ def init(
         typer.Option(help="Judgements that you have already: their prompts, and the answers.", show_default=False),
     ] = None,
     column: Annotated[
-        str | None, typer.Option(help="The column of a data set that holds the text.", show_default=False)
+        str | None,
+        typer.Option(help="The column of a data set that holds the documents or prompts.", show_default=False),
     ] = None,
     guidelines: Annotated[
         Path | None, typer.Option(help="A Markdown file with what raters are told.", show_default=False)
