@@ -50,6 +50,12 @@ class PreferenceColumns:
     """What the rater wrote about it."""
     votes: str = "votes"
     """Judgements of several raters, {"by": rater, "pref": "a", "b" or "tie", "why": comment} each."""
+    judgement: str = "judgement"
+    """Name of the answer where it was given, by which it is known again."""
+    level: str = "level"
+    """At which level it was asked, where that has several."""
+    choice: str = "choice"
+    """The answer in the words that the rater was offered; which is better is read from the others."""
 
     def names(self, *, ranked: bool) -> frozenset[str]:
         """The columns that are read of a row; one that is `ranked` names its completions as chosen and rejected."""
@@ -97,6 +103,12 @@ class ParsedRow(NamedTuple):
     """What the rater wrote."""
     contradicted: bool
     """Whether there is a label beside chosen and rejected, which is not read, and would say that the rejected won."""
+    judgement: str | None = None
+    """Name of the answer where it was given."""
+    level: str | None = None
+    """At which level it was asked."""
+    choice: str | None = None
+    """The answer in the words that the rater was offered."""
 
 
 def parse_row(row: Row, columns: PreferenceColumns) -> ParsedRow | BadCell:
@@ -126,7 +138,12 @@ def parse_row(row: Row, columns: PreferenceColumns) -> ParsedRow | BadCell:
             absent = f"; the row has the columns {_listed(row)}{_nearest(row, (column,))}" if column not in row else ""
             return BadCell(column, f"{error}{absent}")
     values["contradicted"] = ranked and _says_second(row.get(columns.label))
-    return _assembled(values, columns, sides, ranked=ranked)
+    found = _assembled(values, columns, sides, ranked=ranked)
+    if isinstance(found, BadCell):
+        return found
+    # Data of others may mean something else by these names, or give one of them to another part: nothing is refused.
+    judgement, level, choice = (_aside(row.get(name)) for name in (columns.judgement, columns.level, columns.choice))
+    return found._replace(judgement=judgement, level=level, choice=choice)
 
 
 def _assembled(
@@ -258,6 +275,14 @@ def _name(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise InvalidInput(f"is {_shown(value)}; expected a name or a whole number")
     return _text(value) if isinstance(value, str) else str(value)
+
+
+def _aside(value: object) -> str | None:
+    """A name or a whole number as a text; None for anything else."""
+    try:
+        return None if value == "" else _name(int(value) if isinstance(value, float) and value.is_integer() else value)
+    except InvalidInput:
+        return None
 
 
 def _listed(row: Row) -> str:

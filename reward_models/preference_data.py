@@ -38,7 +38,7 @@ class PreferenceData(NamedTuple):
 
     dataset: datasets.Dataset
     """Columns prompt, first, second (texts, or lists of messages), label, weight, margin, strength, rater, group, id,
-    comment, origin; a missing margin, strength, rater, group, id or comment is None."""
+    comment, judgement, level, choice, origin; of those after weight, all but origin are None where they are missing."""
     report: ReadReport
     """What was found on the way."""
 
@@ -172,7 +172,8 @@ def _oriented(
         yield {
             "prompt": row.prompt, "first": sides[0], "second": sides[1], "label": label, "weight": row.weight,
             "margin": margin, "strength": row.strength, "rater": row.rater, "group": row.group, "id": row.id,
-            "comment": row.comment, "origin": origin,
+            "comment": row.comment, "judgement": row.judgement, "level": row.level, "choice": row.choice,
+            "origin": origin,
         }  # fmt: skip
 
 
@@ -202,7 +203,9 @@ def _schema(*, texts: bool) -> pyarrow.Schema:
     kinds = {
         **dict.fromkeys(("prompt", "first", "second"), side),
         **dict.fromkeys(("label", "weight", "margin", "strength"), pyarrow.float64()),
-        **dict.fromkeys(("rater", "group", "id", "comment", "origin"), pyarrow.string()),
+        **dict.fromkeys(
+            ("rater", "group", "id", "comment", "judgement", "level", "choice", "origin"), pyarrow.string()
+        ),
     }
     return pyarrow.schema(list(kinds.items()))
 

@@ -5,6 +5,7 @@ the name of a data set on the Hugging Face hub. A line that is no row comes with
 counts the rows counts it too.
 """
 
+import codecs
 import csv
 import gzip
 import io
@@ -204,7 +205,8 @@ def _text(data: io.BufferedIOBase, name: str, encoding: str | None, *, newline: 
                 f"encoding='{guess}' (--encoding {guess})"
             )
     # A wrong byte in UTF-8 costs its row, not the file: it comes through as half a character, which a row may not hold.
-    errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
+    # Python knows an encoding by many names (UTF-8, utf8, utf_8); one of them is its own.
+    errors = "surrogateescape" if codecs.lookup(encoding).name.startswith("utf-8") else "strict"
     return io.TextIOWrapper(buffered, encoding=encoding, errors=errors, newline=newline)
 
 

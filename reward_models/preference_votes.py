@@ -51,5 +51,9 @@ class VoteReader:
         return {**shared, **own, f"{name}[].pref": PREFERENCES[preferred]}
 
 
-_KEYS = {"label": "pref", "tie": "tie", "rater": "by", "comment": "why"}
+_KEYS = {
+    "label": "pref", "tie": "tie", "rater": "by", "comment": "why",
+    # Of one answer, where a row is several: a vote says them itself, or they are not said.
+    "judgement": "judgement", "level": "level", "choice": "choice",
+}  # fmt: skip
 _EXPECTED = '{"by": rater, "pref": "a", "b" or "tie", "why": optional}'

@@ -77,6 +77,11 @@ class TextSection(Section):
         description="A folder, a Markdown, text, HTML or PDF file, or a data set; read once, into the run's folder.",
     )
     column: str = Field(default="", description="Where the source is a data set: the column that holds the text.")
+    encoding: str = Field(
+        default="",
+        description="Of text files that are not UTF-8, such as latin-1; empty: UTF-8, or what a mark at the beginning "
+        "of the file says.",
+    )
     template: str = Field(
         default="",
         description="What the model reads, {text} standing for the text or for what was written of its parts; empty: "

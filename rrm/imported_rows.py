@@ -1,5 +1,6 @@
 """One row of preference data as a run can keep it: texts, an answer, and who gave it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from rrm.store.records import Choice, Rater, RaterKind
 NAMES = {"user": "Human", "assistant": "Assistant", "system": "System"}
 """How the roles of a conversation are written where it becomes plain text."""
 _CHOICES = {1.0: Choice.FIRST, 0.0: Choice.SECOND, 0.5: Choice.TIE}
+_OTHER = {Choice.FIRST: Choice.SECOND, Choice.SECOND: Choice.FIRST}
 _MOST_VOTES = 1000
 _KEPT = ("group", "id", "strength", "margin")
 
@@ -33,6 +35,14 @@ class ImportedRow:
     """How many answers of this kind the row stands for."""
     kept: Mapping[str, object]
     """What else the row says, by column: it goes with the answer, and out again with an export."""
+    judgement: str | None
+    """Id of the answer in the run that it was exported from; None for answers of other origin."""
+    level: int | None
+    """Its level there."""
+
+    def choice_from(self, first: str) -> Choice:
+        """The answer, for a comparison in which this text stands first."""
+        return self.choice if first == self.first else _OTHER.get(self.choice, self.choice)
 
 
 def imported_row(row: Mapping[str, object]) -> ImportedRow:
@@ -43,18 +53,26 @@ def imported_row(row: Mapping[str, object]) -> ImportedRow:
     if weight != int(weight) or not 1 <= weight <= _MOST_VOTES:
         raise RowRejected(f"it counts {weight:g} times, and answers are counted whole, 1 to {_MOST_VOTES}")
     prompt, first, second = (row[name] for name in ("prompt", "first", "second"))
-    group, rater, comment = (row.get(name) for name in ("group", "rater", "comment"))
+    group, rater, comment, judgement = (row.get(name) for name in ("group", "rater", "comment", "judgement"))
+    if rater is not None and weight > 1:
+        raise RowRejected(
+            f"it counts {weight:g} times and names one rater, who answers once; give each answer a row, or name nobody"
+        )
     asked = as_prompt(prompt)
     found = ImportedRow(
         prompt=asked,
         first=as_completion(first),
         second=as_completion(second),
-        choice=_CHOICES[label],
+        # What both of them are worth is all that a row of chosen and rejected, or of a label, cannot say.
+        choice=Choice.BOTH_BAD if label == 0.5 and row.get("choice") == Choice.BOTH_BAD else _CHOICES[label],
         rater=None if rater is None else str(rater),
         group=asked if group is None else str(group),
         comment="" if comment is None else str(comment),
         votes=int(weight),
         kept={name: row[name] for name in _KEPT if row.get(name) is not None},
+        judgement=None if judgement is None else str(judgement),
+        # Elsewhere a level can mean anything; beside the id of an answer it is that of an export.
+        level=None if judgement is None else _level(row.get("level")),
     )
     if not _can_be_stored(found):
         raise RowRejected("it holds half a surrogate pair, which is no character")
@@ -85,6 +103,10 @@ def person_of(name: str | None, votes_before: int) -> Rater:
     """The rater of an imported answer; those without a name are told apart by the order of their answers to a pair."""
     known = name if name is not None else f"unnamed {votes_before + 1}"
     return Rater(id=f"imported-{known}", name=f"{known} (imported)", kind=RaterKind.PERSON, settings={"imported": True})
+
+
+def _level(value: object) -> int | None:
+    return int(str(value)) if re.fullmatch("[0-9]{1,9}", str(value)) else None
 
 
 def _can_be_stored(row: ImportedRow) -> bool:

@@ -1,92 +1,53 @@
 """Judgements that were given elsewhere, as part of a run: prompts, completions, comparisons, raters, answers.
 
 Every answer goes through the queue like one from the page, so that it is chained, traced and counted like any other.
-Its id follows from what it says: to import the same again adds nothing, and an import that was killed goes on.
+Its id follows from the pair and its rater: to import the same again adds nothing, and one that was killed goes on.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
+from reward_models.errors import ArtifactError
 from reward_models.preference_columns import PreferenceColumns
 from reward_models.preference_data import PreferenceData, read_preferences
 from reward_models.read_report import ReadReport
 from rrm.errors import RunError
-from rrm.imported_rows import ImportedRow, RowRejected, imported_row, person_of
+from rrm.import_report import ImportReport
+from rrm.imported_answers import Held, ImportedAnswers, Vote
+from rrm.imported_places import ImportedPlaces
+from rrm.imported_rows import ImportedRow, RowRejected, imported_row
 from rrm.judging.imported import REASON
 from rrm.judging.queue import answer_many
 from rrm.progress import AbstractProgress
+from rrm.run_folder import RunFolder
 from rrm.store import (
     Answer,
     Choice,
     Purpose,
-    Rater,
     Run,
     Stage,
     StoredComparison,
     StoredCompletion,
     StoredDocument,
-    documents,
     put_comparisons,
     put_completions,
     put_documents,
     put_rater,
+    step_key,
+    step_result,
 )
-from rrm.store.canonical import derived_id
 from rrm.store.leases import LEASE_SECONDS, lease
 from rrm.store.times import timestamp
 from rrm.store.transaction import rows
-from rrm.store_documents import completion_id, stored_document
-from rrm.tasks.own_text import OwnText
+from rrm.store_documents import completion_id
 from rrm.tasks.task import AbstractTask, Split
-from rrm.texts.prompts import prompt_document
-from rrm.texts.splits import split_of
 
 BATCH = 200
 """Rows of one transaction: the most that a kill can cost."""
-HELD_OUT = 0.2
-"""Share of the groups of imported prompts whose judgements are held out, where the task does not say."""
-_SHARES = (1.0 - HELD_OUT, HELD_OUT / 2, HELD_OUT / 2)
-_OTHER = {Choice.FIRST: Choice.SECOND, Choice.SECOND: Choice.FIRST, Choice.TIE: Choice.TIE}
-
-
-@dataclass(frozen=True)
-class ImportReport:
-    """What came into a run, and what did not."""
-
-    read: ReadReport
-    """The rows of the source; those that cannot be read are named there."""
-    judgements: int
-    """Answers that are in the run now and were not before."""
-    known: int
-    """Answers that were there already."""
-    refused: tuple[tuple[str, int], ...]
-    """Rows that were read and are no answers of a rater: (why, rows)."""
-    prompts: int
-    comparisons: int
-    raters: int
-    train: int
-    """Of all answers of the source, those that reward models are fitted to."""
-    validation: int
-    """Those that are held out."""
-
-    def text(self) -> str:
-        """For a person."""
-        lines = [
-            str(self.read),
-            f"{self.judgements} judgements imported ({self.known} were there already): {self.comparisons} comparisons "
-            f"of {self.prompts} prompts by {self.raters} raters; {self.train} to learn from, {self.validation} held "
-            "out.",
-        ]
-        return "\n".join([*lines, *(f"  {count} rows left out: {why}" for why, count in self.refused)])
-
-    def to_json(self) -> dict[str, object]:
-        """For a program."""
-        return asdict(self)
 
 
 def import_preferences(
@@ -105,14 +66,36 @@ def import_preferences(
 
     Several raters of one pair stay apart; one that judged it twice has a repeat, which is never learned from.
     Judgements of a prompt of the task go where the task has it (training or validation); of others, a fifth is held
-    out, whole groups at a time. Raises ArtifactError where the source cannot be read, RunError for a level that the
-    run does not have.
+    out, whole groups at a time. Raises ArtifactError where the source cannot be read or no row of it, RunError for a
+    level that the run does not have.
     """
     _check_level(task, level)
-    found = read_preferences(
-        source, generator=torch.Generator().manual_seed(run.seed), columns=columns, split=split, encoding=encoding
-    )
+    found = read_judgements(source, seed=run.seed, columns=columns, split=split, encoding=encoding)
     return import_rows(run, task, found, now=now, progress=progress, level=level)
+
+
+def read_judgements(
+    source: str | Path,
+    *,
+    seed: int,
+    columns: PreferenceColumns | None = None,
+    split: str | None = None,
+    encoding: str | None = None,
+) -> PreferenceData:
+    """Preference data as an import reads it; of a folder that `rrm export` wrote, the preferences in it.
+
+    Raises ArtifactError where nothing, or no row, can be read.
+    """
+    exported = Path(source) / "preferences"
+    if exported.is_dir() and (exported.parent / "judgements.jsonl").is_file():
+        source = exported
+    generator = torch.Generator().manual_seed(seed)
+    found = read_preferences(source, generator=generator, columns=columns, split=split, encoding=encoding)
+    if not found.report.read:
+        raise ArtifactError(
+            f"none of the {found.report.given} rows of {source} can be read as a judgement; {found.report.bad_rows[0]}"
+        )
+    return found
 
 
 def import_rows(
@@ -132,17 +115,25 @@ def import_rows(
     return importer.report(found.report)
 
 
+def learning_round(opened: RunFolder, *, level: int) -> int | None:
+    """The first round of a level whose reward model is not fitted yet; None where all are."""
+    rounds = range(opened.config.rounds.rounds_per_level)
+    fitted = (step_result(opened.run, step_key(level=level, round=each, name="fit")) is not None for each in rounds)
+    return next((each for each, done in zip(rounds, fitted, strict=True) if not done), None)
+
+
 class _Importer:
     """Rows on their way into a run."""
 
     def __init__(self, run: Run, task: AbstractTask, *, level: int, time: str) -> None:
         self._run, self._level, self._time = run, level, time
-        self._places = _Places(run, task, level=level)
-        self._comparisons, self._judgements, self._raters = (
+        self._levels = task.levels
+        self._places = ImportedPlaces(run, task, level=level)
+        self._answers = ImportedAnswers(run)
+        self._comparisons, self._raters = (
             {str(row["id"]) for row in rows(run.database, f"SELECT id FROM {table}")}
-            for table in ("comparisons", "judgements", "raters")
+            for table in ("comparisons", "raters")
         )
-        self._votes: Counter[tuple[str, str | None]] = Counter()
         self._refused: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self._seen: dict[str, set[str]] = {"prompts": set(), "comparisons": set(), "raters": set()}
@@ -152,6 +143,10 @@ class _Importer:
         for row in batch:
             try:
                 given = imported_row(row)
+                if (held := self._answers.exported(given)) is not None:
+                    self._count(held, known=True)
+                    continue
+                self._refuse_other_level(given)
                 for _ in range(given.votes):
                     self._put(given)
             except RowRejected as rejection:
@@ -169,22 +164,34 @@ class _Importer:
             raters=len(self._seen["raters"]),
             train=self._counts[Purpose.TRAIN.value],
             validation=self._counts[Purpose.VALIDATION.value],
+            repeats=self._counts["repeats"],
         )
 
     def _put(self, given: ImportedRow) -> None:
         document = self._places.document(given)
         purpose = Purpose.TRAIN if document.split == Split.TRAIN.value else Purpose.VALIDATION
         comparison, first = self._comparison(given, document, purpose)
-        pair = (comparison, given.rater)
-        repeat = 0 if given.rater is None else self._votes[pair]
-        if repeat > 1:
-            raise RowRejected("its rater judged the same pair twice before, and a repeat is kept once")
-        rater = person_of(given.rater, self._votes[pair])
-        choice = given.choice if given.first == first else _OTHER[given.choice]
-        self._votes[pair] += 1
-        self._answer(comparison, rater, choice, given, repeat=repeat)
-        self._counts[purpose.value] += 1
-        for name, value in (("prompts", document.id), ("comparisons", comparison), ("raters", rater.id)):
+        choice = given.choice_from(first)
+        vote = self._answers.vote(comparison, given.rater, choice)
+        if not vote.known:
+            self._answer(comparison, vote, choice, given)
+        self._count(Held(document.id, comparison, vote.rater.id, purpose, vote.repeat == 1), known=vote.known)
+
+    def _refuse_other_level(self, given: ImportedRow) -> None:
+        if given.level is None or given.level == self._level:
+            return
+        if given.level >= self._levels:
+            raise RowRejected(f"it is of level {given.level}, which this run does not have")
+        raise RowRejected(
+            f"it is of level {given.level}, and this import is for level {self._level}; import again with --level "
+            f"{given.level}"
+        )
+
+    def _count(self, held: Held, *, known: bool) -> None:
+        self._counts["known" if known else "new"] += 1
+        use = Purpose.TRAIN if held.purpose is Purpose.TRAIN else Purpose.VALIDATION
+        self._counts["repeats" if held.repeat else use.value] += 1
+        for name, value in (("prompts", held.document), ("comparisons", held.comparison), ("raters", held.rater)):
             self._seen[name].add(value)
 
     def _comparison(self, given: ImportedRow, document: StoredDocument, purpose: Purpose) -> tuple[str, str]:
@@ -222,16 +229,13 @@ class _Importer:
             self._comparisons.add(identifier)
         return identifier, numbers[min(numbers)]
 
-    def _answer(self, comparison: str, rater: Rater, choice: Choice, given: ImportedRow, *, repeat: int) -> None:
-        identifier = derived_id("imported", comparison, rater.id, repeat)
-        if identifier in self._judgements:
-            self._counts["known"] += 1
-            return
-        if rater.id not in self._raters:
-            put_rater(self._run, rater)
-            self._raters.add(rater.id)
+    def _answer(self, comparison: str, vote: Vote, choice: Choice, given: ImportedRow) -> None:
+        rater, repeat = vote.rater.id, vote.repeat
+        if rater not in self._raters:
+            put_rater(self._run, vote.rater)
+            self._raters.add(rater)
         found = lease(
-            self._run, [comparison], rater_id=rater.id, repeat=repeat, time=self._time, lease_seconds=LEASE_SECONDS
+            self._run, [comparison], rater_id=rater, repeat=repeat, time=self._time, lease_seconds=LEASE_SECONDS
         )
         answer = Answer(
             found[0].lease_id,
@@ -239,57 +243,9 @@ class _Importer:
             choice,
             comment=given.comment,
             details={REASON: dict(given.kept)} if given.kept else {},
-            judgement_id=identifier,
+            judgement_id=vote.id,
         )
         answer_many(self._run, [answer], now=self._time)
-        self._judgements.add(identifier)
-        self._counts["new"] += 1
-
-
-class _Places:
-    """Which document a prompt is, and where it belongs."""
-
-    def __init__(self, run: Run, task: AbstractTask, *, level: int) -> None:
-        self._task, self._level, self._seed = task, level, run.seed
-        self._own = _held(task, level=level) if isinstance(task, OwnText) else {}
-        self._others = {each.id: each for each in documents(run) if each.task == REASON}
-
-    def document(self, given: ImportedRow) -> StoredDocument:
-        """The task's document with this prompt, else one of its own; a group is never divided."""
-        if given.prompt in self._own:
-            return self._own[given.prompt][0]
-        made = prompt_document(given.prompt)
-        identifier = f"{REASON}-{self._level}-{made.id}"
-        if identifier not in self._others:
-            self._others[identifier] = StoredDocument(
-                id=identifier,
-                task=REASON,
-                level=self._level,
-                split=split_of_group(given.group, seed=self._seed).value,
-                position=len(self._others),
-                title=made.title,
-                text=given.prompt,
-            )
-        return self._others[identifier]
-
-    def prompt(self, given: ImportedRow) -> str:
-        """What both completions answer, in the words that agents read: within the template, where there is one."""
-        return self._own[given.prompt][1] if given.prompt in self._own else given.prompt
-
-
-def _held(task: OwnText, *, level: int) -> dict[str, tuple[StoredDocument, str]]:
-    """The task's documents of a level with their prompts, by their texts and by their prompts.
-
-    Not those for tests, which nothing is fitted to.
-    """
-    found: dict[str, tuple[StoredDocument, str]] = {}
-    for split in (Split.TRAIN, Split.VALIDATION):
-        for place in range(task.size(split=split, level=level)):
-            document = task.document(split=split, level=level, index=place)
-            stored = stored_document(task, document, split=split, level=level, place=place)
-            prompt = task.prompt(document)
-            found |= {document.text: (stored, prompt), prompt: (stored, prompt)}
-    return found
 
 
 def _check_level(task: AbstractTask, level: int) -> None:
@@ -298,11 +254,6 @@ def _check_level(task: AbstractTask, level: int) -> None:
         raise RunError(
             f"This run has the levels 0 to {task.levels - 1}, so nothing can be imported into level {level}."
         )
-
-
-def split_of_group(group: str, *, seed: int) -> Split:
-    """Whether judgements of a group are learned from or held out."""
-    return Split.TRAIN if split_of(group, seed=seed, shares=_SHARES) is Split.TRAIN else Split.VALIDATION
 
 
 def _number(text: str) -> int:

@@ -55,12 +55,12 @@ def prepare_texts(folder: Path, config: Configuration) -> Prepared:
     Raises ArtifactError where the text, or the model's settings and tokenizer, cannot be read, ConfigurationError where
     there is too little text for the levels, or the model's context has no room.
     """
-    source, column = config.text.source, config.text.column or None
+    source, column, encoding = config.text.source, config.text.column or None, config.text.encoding or None
     if config.run.task == "prompts":
-        prompts, report = read_prompts(source, column=column, fits=reader(config).fits)
+        prompts, report = read_prompts(source, column=column, encoding=encoding, fits=reader(config).fits)
         groups: Mapping[str, Sequence[Document]] = {prompt.id: [prompt] for prompt in prompts}
     else:
-        reading = read_texts(source, column=column)
+        reading = read_texts(source, column=column, encoding=encoding)
         report, groups = reading.report, grown(reading.texts, config)
     splits = assign(list(groups), seed=config.run.seed)
     trees = {

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from reward_models.errors import ArtifactError, InvalidInput
-from reward_models.preference_data import PreferenceData, read_preferences
+from reward_models.preference_data import PreferenceData
 from rrm.config import FILE_NAME, Configuration
 from rrm.config_file import default_config, toml_value
+from rrm.import_report import ImportReport
+from rrm.imported_places import split_of_group
 from rrm.imported_rows import RowRejected, imported_row
-from rrm.importing import ImportReport, import_rows, split_of_group
+from rrm.importing import import_rows, read_judgements
 from rrm.opening import base_policy
 from rrm.preparing import Prepared, keep_texts, prepare_texts, reader
 from rrm.progress import AbstractProgress
@@ -48,7 +48,7 @@ LARGE_DEFAULTS = ("agent.weights=lora", "agent.learning_rate=1e-4")
 
 @dataclass(frozen=True)
 class OwnMaterial:
-    """What a run of one's own begins with; exactly one of the last three."""
+    """What a run of one's own begins with; exactly one of documents, prompts and preferences."""
 
     model: str
     """A local folder or the name of a model on the hub."""
@@ -56,6 +56,8 @@ class OwnMaterial:
     prompts: str | None = None
     preferences: str | None = None
     column: str | None = None
+    encoding: str | None = None
+    """Of text files that are not UTF-8."""
     guidelines: Path | None = None
 
     def __post_init__(self) -> None:
@@ -84,6 +86,7 @@ class OwnMaterial:
             "run.task": "documents" if self.documents is not None else "prompts",
             "text.source": self.source,
             "text.column": self.column or "",
+            "text.encoding": self.encoding or "",
             "model.base": _in_full(self.model),
         }
         return [f"{name}={toml_value(value)}" for name, value in values.items()]
@@ -124,15 +127,7 @@ def start_own_run(
         config = start_run(place, wanted, guidelines=material.guidelines)
         if material.preferences is None:
             return Started(config, parameters, prepare_texts(place, config), imported=None)
-        found = read_preferences(
-            material.source,
-            generator=torch.Generator().manual_seed(config.run.seed),
-        )
-        if not found.report.read:
-            raise ArtifactError(
-                f"none of the {found.report.given} rows of {material.source} can be read as a judgement; "
-                f"{found.report.bad_rows[0]}"
-            )
+        found = read_judgements(material.source, seed=config.run.seed, encoding=material.encoding)
         prepared = _keep_prompts(place, config, found)
         with open_run_folder(place) as opened:
             imported = import_rows(opened.run, opened.task, found, now=utc_now(), progress=progress)

@@ -19,12 +19,14 @@ def final_answers(run: Run, *, level: int, round: int, purpose: Purpose) -> list
     not those that their raters had not tried or could not decide. A lead's adjudication stands for all the answers to
     its comparison. Held-out purposes drop what was answered after the origin of the texts had been revealed.
     """
+    # Answers first: while somebody imports, a comparison can come and be answered between the two readings.
+    given = live_judgements(run, level=level, round=round, purpose=purpose, repeats=True)
     asked = comparisons(run, level=level, round=round, purpose=purpose)
     final = {each.id: Stage.AIDED if each.aids_planned else Stage.ALONE for each in asked}
     out = left_out(run)
     answers = [
         judgement
-        for judgement in live_judgements(run, level=level, round=round, purpose=purpose, repeats=True)
+        for judgement in given
         if judgement.stage is final[judgement.comparison_id]
         and judgement.rater_id not in out
         and judgement.repeat in (0, ADJUDICATION)

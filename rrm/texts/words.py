@@ -36,7 +36,9 @@ def decode(data: bytes, encoding: str | None) -> str:
     except UnicodeError as error:
         wanted = "UTF-8, or UTF-16 with a mark at its beginning" if encoding is None else encoding
         place = f"byte {error.start + 1} of {len(data)}" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise Rejection("not text", f"is no text in {wanted} ({place}); name its encoding, or leave it out") from None
+        raise Rejection(
+            "not text", f"is no text in {wanted} ({place}); name its encoding (--encoding), or leave it out"
+        ) from None
     except (LookupError, TypeError, ValueError):
         raise Rejection(
             "in no known encoding", f"is to be read as {name!r}, which is no encoding of text; name another"

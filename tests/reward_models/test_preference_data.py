@@ -46,7 +46,7 @@ def test_a_row_of_texts_is_read(tmp_path: Path) -> None:
     rest = {name: value for name, value in row.items() if name not in ("first", "second", "label")}
     assert rest == {
         "prompt": "2 + 2?", "weight": 2.0, "margin": None, "strength": None, "rater": "7", "group": "sums", "id": "a",
-        "comment": "why not", "origin": "data.jsonl:1",
+        "comment": "why not", "judgement": None, "level": None, "choice": None, "origin": "data.jsonl:1",
     }  # fmt: skip
     assert (data.report.given, data.report.read, data.report.rejected, data.report.implicit_prompts) == (1, 1, 0, 0)
 
@@ -90,6 +90,24 @@ def test_columns_are_found_under_their_own_names(tmp_path: Path) -> None:
     (found,) = data.dataset
     assert (found["prompt"], better(found), found["group"], found["rater"]) == ("q", ("a", "b"), "3", "eve")
     assert data.report.ignored_columns == ("source",)
+
+
+def test_what_an_export_says_beside_the_answer_comes_along_and_refuses_nothing(tmp_path: Path) -> None:
+    """The same names elsewhere can hold anything."""
+    half = "half \ud800"
+    said = [("j1", 1, "both_bad"), (7, "2", ""), (None, 3.0, True), ([1], 0.5, {"is": 1}), (half, "", half)]
+    rows = [{**ROW, "judgement": name, "level": level, "choice": choice} for name, level, choice in said]
+    data = read(jsonl(tmp_path, rows))
+    assert [(row["judgement"], row["level"], row["choice"]) for row in data.dataset] == [
+        ("j1", "1", "both_bad"), ("7", "2", None), (None, "3", None), (None, None, None), (None, None, None),
+    ]  # fmt: skip
+    assert (data.report.rejected, data.report.ignored_columns) == (0, ())
+
+
+def test_a_name_that_another_part_was_given_keeps_that_meaning(tmp_path: Path) -> None:
+    row = {"first": "a", "second": "b", "choice": "second", "level": 3}
+    (found,) = read(jsonl(tmp_path, [row]), columns=PreferenceColumns(label="choice", strength="level")).dataset
+    assert (found["label"], found["strength"]) == (0.0, 3.0)
 
 
 def test_messages_with_and_without_a_prompt(tmp_path: Path) -> None:

@@ -118,6 +118,13 @@ def test_another_encoding_is_named_with_its_byte_line_and_a_way_out(tmp_path: Pa
         read(written(tmp_path, b"caf\xe9,chosen,rejected\np,a,b\n", name="data.csv"))
 
 
+@pytest.mark.parametrize("encoding", [None, "utf-8", "UTF-8", "utf8", "UTF_8", "utf-8-sig", "UTF-8-SIG"])
+def test_a_wrong_byte_costs_its_row_by_whatever_name_utf_8_goes(encoding: str | None, tmp_path: Path) -> None:
+    bad = b'{"chosen": "caf\xe9", "rejected": "b"}\n'
+    report = read(written(tmp_path, LINE + bad + LINE), encoding=encoding).report
+    assert (report.given, report.read, [row.line for row in report.bad_rows]) == (3, 2, [2])
+
+
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_utf_16_without_a_mark_is_recognised(encoding: str, tmp_path: Path) -> None:
     path = written(tmp_path, LINE.decode().encode(encoding))

@@ -45,6 +45,14 @@ def test_what_else_a_vote_says_is_named(tmp_path: Path) -> None:
     assert data.report.duplicates == 1
 
 
+def test_a_panel_has_no_answer_of_one_rater(tmp_path: Path) -> None:
+    """A name of an answer beside several votes is that of none of them; a vote may have one of its own."""
+    votes = [{"by": "eve", "pref": "tie"}, {"by": "bob", "pref": "tie", "judgement": "j2", "choice": "both_bad"}]
+    data = read(tmp_path, {**PANEL, "votes": votes, "judgement": "j1", "choice": "both_bad"})
+    assert [(row["judgement"], row["choice"]) for row in data.dataset] == [(None, None), ("j2", "both_bad")]
+    assert data.report.ignored_columns == ("choice", "judgement")
+
+
 def test_columns_of_a_panel_have_the_names_they_are_given(tmp_path: Path) -> None:
     row = {"q": "2 + 2?", "one": "4", "other": "5", "answers": PANEL["votes"]}
     columns = PreferenceColumns(prompt="q", first="one", second="other", votes="answers")

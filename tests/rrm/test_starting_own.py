@@ -1,6 +1,7 @@
 """Runs of one's own begin: what is chosen by itself, what is refused, and that refusals leave nothing behind."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,20 @@ def test_preferences_bring_their_prompts_and_their_answers(tmp_path: Path) -> No
         }
         assert {one.id for one in documents(opened.run, split="train") if one.task == "prompts"} == train
     assert started.prepared.report.read == 30
+
+
+def test_the_encoding_of_old_files_can_be_named(tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_bytes("\n".join(f"Café {n}?" for n in range(9)).encode("latin-1"))
+    material = OwnMaterial(model=str(MODEL), prompts=str(tmp_path / "prompts.txt"))
+    with pytest.raises(ArtifactError, match=r"no text in UTF-8.*name its encoding \(--encoding\)"):
+        start(tmp_path / "run", material)
+    start(tmp_path / "run", replace(material, encoding="latin-1"))
+    with open_run_folder(tmp_path / "run") as opened:
+        assert opened.task.document(split=Split.TRAIN, level=0, index=0).text.startswith("Café ")
+    old = tmp_path / "rows.csv"
+    old.write_bytes(("prompt,chosen,rejected\n" + "".join(f"Café {n}?,oui,non\n" for n in range(9))).encode("latin-1"))
+    begun = start(tmp_path / "votes", OwnMaterial(model=str(MODEL), preferences=str(old), encoding="latin-1"))
+    assert begun.imported is not None and begun.imported.judgements == 9
 
 
 def test_a_large_model_is_trained_by_adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM
 
 from reward_models.preference_data import read_preferences
 from rrm.errors import RunError
-from rrm.importing import import_preferences
+from rrm.import_report import ImportReport
+from rrm.importing import import_preferences, read_judgements
 from rrm.opening import open_workbench
 from rrm.people.accounts import Role, add_account
 from rrm.people.sign_ins import sign_in
@@ -27,7 +28,9 @@ from rrm.store.canonical import sha256_text
 from rrm.taking_away.database import PRIVATE, write_database
 from rrm.taking_away.export import export_run
 from rrm.taking_away.preferences import ANSWERS, TIES, preference_rows, write_preferences
+from rrm.tasks.document import Document
 from rrm.tasks.own_text import OwnText
+from rrm.tasks.task import Split
 from tests.rrm.own_runs import MODEL, preference_lines, start
 from tests.rrm.store_samples import NOON
 
@@ -92,6 +95,67 @@ def test_human_judgements_come_out_and_in_again_equal(shared_data: Path, tmp_pat
     assert len(live_judgements(second)) == len(live_judgements(first)) > 800
 
 
+def test_a_run_knows_what_it_exported(copied: Path, tmp_path: Path) -> None:
+    """All levels, rounds and purposes, at whatever level its own answers are given to it again."""
+    with open_workbench(copied) as bench:
+        written = write_preferences(bench.run, tmp_path / "out")
+        before = len(live_judgements(bench.run, repeats=True))
+        for level in (0, 1):
+            found = import_preferences(
+                bench.run, bench.task, tmp_path / "out", now=NOON, progress=SilentProgress(), level=level
+            )
+            assert (found.judgements, found.refused) == (0, ())
+            assert found.known == found.read.given == written.preferences + written.ties > 0
+            assert found.train == sum(row["purpose"] == "train" for row in preference_rows(bench.run))
+        assert len(live_judgements(bench.run, repeats=True)) == before
+
+
+def test_levels_come_out_and_in_again_each_by_its_own_name(tmp_path: Path) -> None:
+    task = OwnText({}, name="documents", levels=2)
+    first, second = (Run.create(tmp_path / name, seed=0, configuration={}, now=NOON) for name in ("first", "second"))
+
+    def bring(run: Run, source: Path, level: int) -> ImportReport:
+        return import_preferences(run, task, source, now=NOON, progress=SilentProgress(), level=level)
+
+    for level, count in ((0, 2), (1, 6)):
+        rows: list[dict[str, object]] = [
+            {"prompt": f"Prompt {level}.{n}?", "chosen": "a", "rejected": "b", "rater": "ann"} for n in range(count)
+        ]
+        bring(first, preference_lines(rows, tmp_path / "rows.jsonl"), level)
+    write_preferences(first, tmp_path / "out")
+    found = [bring(second, tmp_path / "out", level) for level in (0, 1, 0)]
+    refused = (("it is of level 1, and this import is for level 0; import again with --level 1", 6),)
+    # What is there by its name is known, whatever level is asked for.
+    assert [(one.judgements, one.known, one.refused) for one in found] == [(2, 0, refused), (6, 2, ()), (0, 8, ())]
+    assert said(preference_rows(second)) == said(preference_rows(first))
+    assert Counter(row["level"] for row in preference_rows(second)) == {0: 2, 1: 6}
+
+
+def test_a_document_that_was_read_by_its_parts_is_the_same_one_again(tmp_path: Path) -> None:
+    """The prompt of such an answer is no text of the task; its document is named beside it."""
+    leaf = Document(id="leaf", title="leaf", text="Some words.")
+    tree = Document(id="tree", title="tree", text="Some words. And more.", parts=(leaf,))
+    task = OwnText({Split.VALIDATION: [tree]}, name="documents", levels=2)
+    row: dict[str, object] = {"prompt": "A brief.", "chosen": "a", "rejected": "b", "group": "tree", "rater": "ann"}
+    run = Run.create(tmp_path / "run", seed=0, configuration={}, now=NOON)
+    rows = preference_lines([row | {"judgement": "j1", "level": 1}], tmp_path / "rows.jsonl")
+    import_preferences(run, task, rows, now=NOON, progress=SilentProgress(), level=1)
+    (again,) = preference_rows(run)
+    assert {name: again[name] for name in row} == row
+    assert (again["document"], again["level"], again["purpose"]) == ("tree", 1, "validation")
+
+
+def test_both_bad_comes_out_and_in_again(tmp_path: Path) -> None:
+    pair: dict[str, object] = {"prompt": "Why?", "first": "a", "second": "b", "label": 0.5}
+    words = ("both_bad", "tie")
+    rows = [pair | {"choice": word, "rater": f"rater of {word}"} for word in words]
+    first = filled(tmp_path / "first", preference_lines(rows, tmp_path / "rows.jsonl"))
+    write_preferences(first, tmp_path / "out")
+    second = filled(tmp_path / "second", tmp_path / "out")
+    said_so = {one.rater_id: one.choice.value for one in live_judgements(second)}
+    assert said_so == {f"imported-rater of {word}": word for word in words}
+
+
 def test_other_tools_read_chosen_and_rejected_and_never_a_tie(rows: Path, tmp_path: Path) -> None:
     run = filled(tmp_path / "run", rows)
     write_preferences(run, tmp_path / "out")
@@ -131,6 +195,7 @@ def test_a_whole_run_comes_out_with_models_that_others_load(finished: Path, tmp_
         model = AutoModelForCausalLM.from_pretrained(tmp_path / "out" / last.folder)
         same = bench.weights(last.id).model.state_dict()
     assert shown >= judged > len(rows) == found.answers.preferences + found.answers.ties
+    assert read_judgements(tmp_path / "out", seed=0).report.given == len(rows)
     assert {row["stage"] for row in rows} == {Stage.ALONE.value, Stage.AIDED.value}
     assert all(torch.equal(value, same[name]) for name, value in model.state_dict().items())
     for one in found.models:

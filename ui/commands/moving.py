@@ -38,11 +38,12 @@ def import_(
     fifth of the prompts is held out. Every row that cannot be used is named and counted. Imported twice, nothing is
     there twice.
     """
-    from rrm.importing import import_preferences
+    from rrm.importing import import_preferences, learning_round
     from rrm.run_folder import open_run_folder
     from rrm.store import utc_now
 
     with open_run_folder(folder) as opened, RichProgress() as progress:
+        learns = learning_round(opened, level=level)
         found = import_preferences(
             opened.run,
             opened.task,
@@ -53,7 +54,14 @@ def import_(
             split=split,
             encoding=encoding,
         )
-    show(found.to_json(), as_json=as_json, text=f"{found.text()}\nFit a reward model to them: rrm fit {folder}")
+    show(found.to_json(), as_json=as_json, text=f"{found.text()}\n{_what_learns(folder, level, learns)}")
+
+
+def _what_learns(folder: Path, level: int, round_: int | None) -> str:
+    if round_ is None:
+        return f"Level {level} is fitted already: a session learns from them, on the page Train of rrm ui {folder}"
+    place = f" --level {level} --round {round_}" if level or round_ else ""
+    return f"Fit a reward model to them: rrm fit {folder}{place}"
 
 
 def export(

@@ -44,6 +44,9 @@ def init(
         str | None,
         typer.Option(help="The column of a data set that holds the documents or prompts.", show_default=False),
     ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of text files that are not UTF-8, such as latin-1.", show_default=False)
+    ] = None,
     guidelines: Annotated[
         Path | None, typer.Option(help="A Markdown file with what raters are told.", show_default=False)
     ] = None,
@@ -76,7 +79,8 @@ def init(
         return
     if model is None:
         raise typer.BadParameter("your own text needs your own model: give --model, a folder or a name on the hub")
-    started = _start_own(folder, model, own, column=column, guidelines=guidelines, overrides=overrides)
+    reading = {"column": column, "encoding": encoding}
+    started = _start_own(folder, model, own | reading, guidelines=guidelines, overrides=overrides)
     value = {
         "folder": str(folder),
         "configuration": str(path),
@@ -93,13 +97,12 @@ def _start_own(
     model: str,
     own: dict[str, str | None],
     *,
-    column: str | None,
     guidelines: Path | None,
     overrides: list[str],
 ) -> "Started":
     from rrm.starting_own import OwnMaterial, start_own_run
 
-    material = OwnMaterial(model=model, column=column, guidelines=guidelines, **own)
+    material = OwnMaterial(model=model, guidelines=guidelines, **own)
     with RichProgress() as progress:
         return start_own_run(folder, material, overrides, progress=progress)
 
