@@ -33,7 +33,7 @@ class ImportReport:
             str(self.read),
             f"{self.judgements} judgements imported ({self.known} were there already): {self.comparisons} comparisons "
             f"of {self.prompts} prompts by {self.raters} raters; {self.train} to learn from, {self.validation} held "
-            f"out{f', {self.repeats} repeats' if self.repeats else ''}.",
+            f"out{f' (repeats, left aside: {self.repeats})' if self.repeats else ''}.",
         ]
         return "\n".join([*lines, *(f"  {count} rows left out: {why}" for why, count in self.refused)])
 

@@ -246,7 +246,7 @@ def test_a_repeat_is_neither_learned_from_nor_held_out(run: Run, tmp_path: Path)
     for known in (0, 3):
         found = bring(run, preference_lines(rows, tmp_path / "rows.jsonl"))
         assert (found.known, found.train + found.validation, found.repeats) == (known, 2, 1)
-        assert found.text().splitlines()[1].endswith("1 repeats.")
+        assert found.text().splitlines()[1].endswith("0 held out (repeats, left aside: 1).")
     assert len(all_final(run)) == 2
 
 
