@@ -13,7 +13,8 @@ from rrm.store.canonical import derived_id, sha256_text
 from rrm.store.transaction import Row, rows
 
 _EXPORTED = """SELECT judgements.comparison_id, judgements.rater_id, judgements.choice, judgements.repeat,
-        comparisons.document_id, comparisons.purpose, first.text_sha256 AS first_sha256, second.text_sha256 AS second_sha256
+        comparisons.document_id, comparisons.purpose, first.text_sha256 AS first_sha256,
+        second.text_sha256 AS second_sha256
     FROM judgements JOIN comparisons ON comparisons.id = judgements.comparison_id
     JOIN completions AS first ON first.id = first_completion_id
     JOIN completions AS second ON second.id = second_completion_id WHERE judgements.id = ?"""
