@@ -1,12 +1,11 @@
 """Random and mutated files for the readers: what comes out must be data with an honest count, or one clear sentence.
 
-Three readers: `documents` (rrm.texts.reading on files and folders of every format), `trees` (rrm.texts.trees on odd
-texts and odd numbers, and rrm.texts.store on damaged files), `preferences` (reward_models.read_preferences). A finding
-is any exception that is not an RrmError, a message that is not one line or does not name the file, a count that does
-not add up, words lost or doubled, or an input that takes more than 20 seconds of the
-processor. The case number and the seed make each
-finding again: --first N --cases 1.
-Run: python -m benchmarks.fuzz_readers --seconds 600 [--reader documents|trees|preferences] [--seed 0]
+Four readers: `documents` (rrm.texts.reading on files and folders of every format), `trees` (rrm.texts.trees on odd
+texts and odd numbers, and rrm.texts.store on damaged files), `preferences` (reward_models.read_preferences), `imports`
+(rrm.importing, in benchmarks/fuzz_imports.py). A finding is any exception that is not an RrmError, a message that is
+not one line or does not name the file, a count that does not add up, words or answers lost or doubled, or an input that
+takes more than 20 seconds of the processor. The case number and the seed make each finding again: --first N --cases 1.
+Run: python -m benchmarks.fuzz_readers --seconds 600 [--reader documents|trees|preferences|imports] [--seed 0]
 """
 
 import argparse
@@ -31,6 +30,7 @@ import pyarrow
 import pyarrow.parquet
 import torch
 
+from benchmarks.fuzz_imports import imports
 from benchmarks.pdf_files import pdf
 from reward_models.errors import RrmError
 from reward_models.preference_data import read_preferences
@@ -249,7 +249,7 @@ def preferences(chance: random.Random, folder: Path) -> int:
     return report.given
 
 
-READERS: dict[str, Reader] = {"documents": documents, "trees": trees, "preferences": preferences}
+READERS: dict[str, Reader] = {"documents": documents, "trees": trees, "preferences": preferences, "imports": imports}
 
 
 def _is_shown(text: str) -> bool:

@@ -100,7 +100,10 @@ def as_completion(conversation: object) -> str:
 
 
 def person_of(name: str | None, votes_before: int) -> Rater:
-    """The rater of an imported answer; those without a name are told apart by the order of their answers to a pair."""
+    """The rater of an imported answer; those without a name are told apart by the order of their answers to a pair.
+
+    Who is named as these are, as an export names them, is taken for the same one.
+    """
     known = name if name is not None else f"unnamed {votes_before + 1}"
     return Rater(id=f"imported-{known}", name=f"{known} (imported)", kind=RaterKind.PERSON, settings={"imported": True})
 

@@ -24,7 +24,7 @@ from rrm.workbench import Workbench
 
 @dataclass(frozen=True)
 class Generated:
-    """Briefs of one text."""
+    """Completions for one text."""
 
     text: str
     agent: str
@@ -46,7 +46,7 @@ class Scored:
 
 
 def generate(folder: Path, texts: Sequence[str], *, level: int, count: int, seed: int) -> list[Generated]:
-    """`count` briefs of each text by the agent that stands at the level.
+    """`count` completions for each text by the agent that stands at the level.
 
     Raises InvalidInput for an empty text, and for a level that the run does not have.
     """
@@ -108,4 +108,4 @@ def _prompt(bench: Workbench, text: str) -> str:
 def _check_texts(texts: Sequence[str]) -> None:
     for place, text in enumerate(texts, 1):
         if not text.strip():
-            raise InvalidInput(f"Text {place} of {len(texts)} is empty; give some text to brief.")
+            raise InvalidInput(f"Text {place} of {len(texts)} is empty; give some text to write for.")

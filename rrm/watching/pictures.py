@@ -5,6 +5,7 @@ from itertools import groupby
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from rrm.figures import COLOURS
 from rrm.watching.cost import Cost
@@ -163,6 +164,7 @@ def cost_figure(found: Sequence[Cost]) -> Figure:
         bottoms = {place: bottoms[place] + height for place, height in zip(places, heights, strict=True)}
     axis.set_xticks(range(len(places)), [f"level {level}\nround {round}" for level, round in places])
     axis.set_ylabel("judgements")
+    axis.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     return _tidied(figure, axis)
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.fuzz_readers import fuzz
 from reward_models.errors import ArtifactError
 from rrm.errors import RunError
 from rrm.import_report import ImportReport
@@ -167,6 +168,13 @@ def test_votes_without_names_come_once_in_any_order(tmp_path: Path, labels: list
         random.shuffle(rows)
         again = bring(run, preference_lines(rows, folder / "again.jsonl"))
         assert (again.judgements, again.known, again.refused) == (0, len(labels), ())
+
+
+def test_odd_rows_come_in_once_and_are_all_counted() -> None:
+    """A slice of the long check: raters, pairs and names of answers that meet again, and say the same or otherwise."""
+    found = fuzz("imports", seed=1, cases=40)
+    assert not found.faults, found.faults
+    assert found.items > 400
 
 
 def test_what_a_run_exported_is_known_by_its_name_where_it_says_the_same(run: Run, tmp_path: Path) -> None:
